@@ -1,0 +1,1 @@
+"""What everyone needs and nobody owns: errors, random numbers, atomic files, journal, hashes, progress."""

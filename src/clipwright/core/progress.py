@@ -1,0 +1,88 @@
+"""Progress with rate and time left: a bar on a terminal, plain lines elsewhere, silence when asked."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+_PLAIN_EVERY = 5.0  # seconds between plain lines
+
+
+class Advance(Protocol):
+    """Called with the number of units just finished."""
+
+    def __call__(self, count: int = 1, /) -> None:
+        """Count `count` more units as done."""
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+@contextmanager
+def progress(label: str, total: int, unit: str = "images", *, quiet: bool = False) -> Iterator[Advance]:
+    """Show how a long job gets on, on standard error.
+
+    Args:
+        label: what is being done, such as ``"extract digits"``.
+        total: how many units there are.
+        unit: what a unit is called, in the plural.
+        quiet: show nothing.
+
+    Yields:
+        A function to call with the number of units finished since the last call.
+    """
+    if quiet or total <= 0:
+        yield lambda count=1, /: None
+    elif sys.stderr.isatty():
+        yield from _bar(label, total, unit)
+    else:
+        yield from _lines(label, total, unit)
+
+
+def _bar(label: str, total: int, unit: str) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[unit]} {task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    start = time.monotonic()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total, unit=unit, rate="")
+        done = 0
+
+        def advance(count: int = 1, /) -> None:
+            nonlocal done
+            done += count
+            rate = done / max(time.monotonic() - start, 1e-9)
+            bar.update(task, advance=count, rate=f"{rate:.1f}/s")
+
+        yield advance
+
+
+def _lines(label: str, total: int, unit: str) -> Iterator[Advance]:
+    start = last = time.monotonic()
+    done = 0
+
+    def advance(count: int = 1, /) -> None:
+        nonlocal done, last
+        done += count
+        now = time.monotonic()
+        if done < total and now - last < _PLAIN_EVERY:
+            return
+        last = now
+        rate = done / max(now - start, 1e-9)
+        left = _duration((total - done) / rate) if rate else "?"
+        sys.stderr.write(f"{label}: {done}/{total} {unit}, {rate:.1f}/s, {left} left\n")
+        sys.stderr.flush()
+
+    yield advance

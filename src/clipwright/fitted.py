@@ -1,0 +1,82 @@
+"""What a fit returns: a head, what else the method made, and how it came about."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+
+from clipwright.core.errors import NeedsError
+from clipwright.heads.base import Head
+from clipwright.task import Features
+
+Source = Literal["fixed", "rule", "cross-validation", "validation", "user", "closed form"]
+
+
+@dataclass
+class FitTrace:
+    """How a fit came about.
+
+    Attributes:
+        chosen: value of each hyper-parameter that the fit used.
+        how: where each value came from.
+        labels_per_class: labels used per class, validation included.
+        losses: training loss per epoch, where there is training.
+        seconds: wall time of the fit.
+        notes: anything the user should know, one sentence each.
+    """
+
+    chosen: dict[str, Any] = field(default_factory=dict)
+    how: dict[str, Source] = field(default_factory=dict)
+    labels_per_class: tuple[int, ...] = ()
+    losses: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Add the wall time of the block to `seconds`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - start
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What a fit returns: calling it calls the head.
+
+    Attributes:
+        head: the inductive answer for any image.
+        tower: changed weights of the image tower, or None.
+        prompt: a soft prompt that a black box must be sent at prediction, or None.
+        query_logits: (n, C) answer for `task.query` of a transductive method, or None.
+        trace: how the fit came about.
+    """
+
+    head: Head
+    tower: Any = None
+    prompt: torch.Tensor | None = None
+    query_logits: torch.Tensor | None = None
+    trace: FitTrace = field(default_factory=FitTrace)
+
+    @torch.inference_mode()
+    def __call__(self, features: Features) -> torch.Tensor:
+        """(n, C) logits of image features.
+
+        Raises:
+            NeedsError: the head takes an input that `features` lacks.
+        """
+        tensors = []
+        for name in self.head.inputs:
+            value = features.x if name == "image" else getattr(features, name, None)
+            if value is None:
+                raise NeedsError(f"this classifier needs {name} features: extract them with the images.")
+            tensors.append(value)
+        logits: torch.Tensor = self.head(*tensors)
+        return logits

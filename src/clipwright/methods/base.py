@@ -1,0 +1,93 @@
+"""The contract of a method: a frozen set of hyper-parameters whose `fit` turns a Task into a Fitted."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from clipwright.core.errors import DataError, NeedsError
+from clipwright.fitted import Fitted
+from clipwright.task import Access, Features, Need, Task
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """What one configuration of a method must and may be given."""
+
+    needs: frozenset[Need] = frozenset()
+    optional: frozenset[Need] = frozenset()
+    access: frozenset[Access] = frozenset({Access.FEATURES})
+
+
+class Method(ABC):
+    """A way to fit a classifier. Subclasses are frozen pydantic dataclasses: hyper-parameters are fields."""
+
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    paper: ClassVar[str] = ""
+
+    @abstractmethod
+    def requires(self) -> Requirements:
+        """What this configuration needs of a Task."""
+
+    @abstractmethod
+    def fit(self, task: Task) -> Fitted:
+        """Fit on a task.
+
+        Raises:
+            NeedsError: the task lacks what `requires` names.
+            DataError: the task's features can't be used.
+        """
+
+    def hyper_parameters(self) -> dict[str, Any]:
+        """The fields of this configuration by name."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type] # subclasses are
+
+    def missing(self, task: Task) -> tuple[list[Need], list[Access]]:
+        """What `task` lacks for this configuration."""
+        wants = self.requires()
+        return sorted(wants.needs - task.supplies()), sorted(wants.access - task.grants())
+
+    def check(self, task: Task) -> None:
+        """Refuse a task that can't be fitted.
+
+        Raises:
+            NeedsError: names what is missing, how to supply it, and which methods would run.
+        """
+        needs, access = self.missing(task)
+        if not needs and not access:
+            return
+        from clipwright.methods import runnable
+
+        lacks = " and ".join([*(SUPPLY[n] for n in needs), *(f"a model that grants {a}" for a in access)])
+        others = ", ".join(runnable(task)) or "none"
+        raise NeedsError(f"{self.title} needs {lacks}. With what is there, these would run: {others}.")
+
+
+SUPPLY: dict[Need, str] = {
+    Need.TEXT: "text features of the class names (give class names and a backbone, or text_features in the bundle)",
+    Need.LABELS: "labelled images (at least one per class)",
+    Need.UNLABELED: "unlabeled images",
+    Need.QUERY: "a query batch to look at",
+    Need.VIEWS: "augmented views (extract with --views 10)",
+    Need.PRE_PROJECTION: "features before the tower's last matrix (extract them with an open_clip backbone)",
+    Need.SECOND: "features of a second backbone",
+    Need.RAW_NORMS: "features whose norms were kept (not unit-norm ones)",
+    Need.IMAGES: "the images themselves",
+}
+
+
+def require_labels(task: Task) -> Features:
+    """The support set, refused when a class has none.
+
+    Raises:
+        DataError: names the first class without a labelled image.
+    """
+    if task.support is None or not len(task.support):
+        raise NeedsError(f"this needs {SUPPLY[Need.LABELS]}.")
+    for name, count in zip(task.class_names, task.shots, strict=True):
+        if count == 0:
+            raise DataError(f"class {name!r} has no labelled image: add one, or leave the class out.")
+    return task.support

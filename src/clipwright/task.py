@@ -1,0 +1,380 @@
+"""What a method may see: features, texts, labels of the support set; never a test label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+import torch
+
+from clipwright.core.errors import DataError
+from clipwright.core.tensors import unit_rows
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    ArrayLike = torch.Tensor | np.ndarray | Sequence[Any]
+else:
+    ArrayLike = Any
+
+AveragingRule = Literal["raw_mean", "unit_mean", "mean_unit_renorm"]
+
+
+class Need(StrEnum):
+    """Data that a method asks of a Task."""
+
+    TEXT = "text"
+    LABELS = "labels"
+    UNLABELED = "unlabeled"
+    QUERY = "query"
+    VIEWS = "views"
+    PRE_PROJECTION = "pre_projection"
+    SECOND = "second"
+    RAW_NORMS = "raw_norms"
+    IMAGES = "images"
+
+
+class Access(StrEnum):
+    """What may be asked of a model: a set of capabilities, not a ladder."""
+
+    WEIGHTS = "weights"
+    SOFT_PROMPT = "soft_prompt"
+    FEATURES = "features"
+    SCORES = "scores"
+    LABELS = "labels"
+
+
+@runtime_checkable
+class Tower(Protocol):
+    """A model whose weights and gradients are at hand."""
+
+    access: frozenset[Access]
+
+
+@runtime_checkable
+class BlackBox(Protocol):
+    """A model that only answers queries."""
+
+    access: frozenset[Access]
+
+
+def _put(owner: object, name: str, value: Any) -> None:
+    """Set a field of a frozen dataclass while it is being made."""
+    object.__setattr__(owner, name, value)
+
+
+def _tensor(values: ArrayLike, what: str, dims: tuple[int, ...], *, integer: bool = False) -> torch.Tensor:
+    try:
+        x = values if isinstance(values, torch.Tensor) else torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"{what} can't be read as an array: {error}.") from error
+    if x.ndim not in dims:
+        wanted = " or ".join(str(d) for d in dims)
+        raise DataError(f"{what} must have {wanted} dimensions; it has {x.ndim}, shape {tuple(x.shape)}.")
+    if integer:
+        if x.is_floating_point() or x.is_complex():
+            raise DataError(f"{what} must be integers; they are {x.dtype}.")
+        return x.long()
+    return x if x.is_floating_point() else x.float()
+
+
+def _finite(x: torch.Tensor, what: str) -> None:
+    bad = ~torch.isfinite(x).flatten(1).all(1)
+    if bool(bad.any()):
+        row = int(bad.nonzero()[0])
+        raise DataError(
+            f"{what} hold NaN or infinity in {int(bad.sum())} of {len(x)} rows (first: row {row}); "
+            "remove those rows or extract them again."
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Image features, row by row.
+
+    Attributes:
+        x: (n, D) clean view, raw (not normalised unless `unit`), floating point of any width.
+        y: (n,) int64 class indices, -1 = unlabeled; None = nothing is labelled.
+        ids: n row identifiers, or None.
+        views: (n, V, D) augmented views, raw like `x`, or None.
+        pre_projection: (n, D') before the tower's last matrix, or None.
+        second: (n, D2) features of another tower, or None.
+        unit: whether `x` was given with its norms already lost.
+        source: decodes image i on demand, or None.
+
+    Raises:
+        DataError: wrong shapes, lengths that differ, or NaN or infinity.
+    """
+
+    x: torch.Tensor
+    y: torch.Tensor | None = None
+    ids: tuple[str, ...] | None = None
+    views: torch.Tensor | None = field(default=None, kw_only=True)
+    pre_projection: torch.Tensor | None = field(default=None, kw_only=True)
+    second: torch.Tensor | None = field(default=None, kw_only=True)
+    unit: bool = field(default=False, kw_only=True)
+    source: Callable[[int], Any] | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        _put(self, "x", _tensor(self.x, "image features", (2,)))
+        _finite(self.x, "image features")
+        if self.y is not None:
+            _put(self, "y", _tensor(self.y, "labels", (1,), integer=True))
+        for name, dims in (("views", (3,)), ("pre_projection", (2,)), ("second", (2,))):
+            if (value := getattr(self, name)) is not None:
+                _put(self, name, _tensor(value, name, dims))
+                _finite(getattr(self, name), name)
+        if self.ids is not None:
+            _put(self, "ids", tuple(self.ids))
+        for name in ("y", "ids", "views", "pre_projection", "second"):
+            value = getattr(self, name)
+            if value is not None and len(value) != len(self.x):
+                raise DataError(f"{name} has {len(value)} rows but there are {len(self.x)} image features.")
+        if self.views is not None and self.views.shape[2] != self.x.shape[1]:
+            raise DataError(f"views have {self.views.shape[2]} dimensions but the clean view has {self.x.shape[1]}.")
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def dim(self) -> int:
+        """D, the width of the clean view."""
+        return int(self.x.shape[1])
+
+    @property
+    def labels(self) -> torch.Tensor:
+        """(n,) int64 labels, -1 where unlabeled."""
+        return self.y if self.y is not None else torch.full((len(self),), -1)
+
+    def unit_x(self) -> torch.Tensor:
+        """(n, D) clean view with rows of length 1, float32 or float64."""
+        return unit_rows(self.x)
+
+    def __getitem__(self, index: ArrayLike | slice) -> Features:
+        rows: Any = index if isinstance(index, slice) else torch.as_tensor(index)
+        if isinstance(rows, torch.Tensor) and rows.dtype == torch.bool:
+            rows = rows.nonzero()[:, 0]
+        numbers = range(len(self))[rows] if isinstance(rows, slice) else rows.tolist()
+        source = self.source
+
+        def pick(value: torch.Tensor | None) -> torch.Tensor | None:
+            return None if value is None else value[rows]
+
+        return replace(
+            self,
+            x=self.x[rows],
+            y=pick(self.y),
+            ids=None if self.ids is None else tuple(self.ids[i] for i in numbers),
+            views=pick(self.views),
+            pre_projection=pick(self.pre_projection),
+            second=pick(self.second),
+            source=None if source is None else (lambda i: source(numbers[i])),
+        )
+
+    def without_labels(self) -> Features:
+        """The same rows with no labels at all."""
+        return replace(self, y=None)
+
+
+@dataclass(frozen=True, eq=False)
+class TextFeatures:
+    """Text features as flat rows, each belonging to a class.
+
+    A dense (C, D) array (one text per class) or (P, C, D) array (P prompts, prompt-major) is accepted and flattened.
+
+    Attributes:
+        x: (T, D) raw text features.
+        class_index: (T,) int64 class of each row; may be left out for dense arrays.
+        kind: kind of each row (``"template"``, ``"attribute"``, ...), one for all or T of them.
+        rival: (T,) int64 rival class of one-vs-one rows, -1 otherwise.
+        texts: T texts, or None.
+    """
+
+    x: torch.Tensor
+    class_index: torch.Tensor | None = None
+    kind: str | tuple[str, ...] = "template"
+    rival: torch.Tensor | None = None
+    texts: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        x = _tensor(self.x, "text features", (2, 3))
+        if x.ndim == 3:
+            prompts, classes, _ = x.shape
+            if self.class_index is not None:
+                raise DataError("text features of shape (P, C, D) take no class_index: it is implied.")
+            _put(self, "class_index", torch.arange(classes).repeat(prompts))
+            x = x.flatten(0, 1)
+        elif self.class_index is None:
+            _put(self, "class_index", torch.arange(len(x)))
+        _put(self, "x", x)
+        _finite(x, "text features")
+        _put(self, "class_index", _tensor(self.class_index, "class_index", (1,), integer=True))  # type: ignore[arg-type] # set above
+        rival = torch.full((len(x),), -1) if self.rival is None else _tensor(self.rival, "rival", (1,), integer=True)
+        _put(self, "rival", rival)
+        _put(self, "kind", (self.kind,) * len(x) if isinstance(self.kind, str) else tuple(self.kind))
+        if self.texts is not None:
+            _put(self, "texts", tuple(self.texts))
+        for name in ("class_index", "rival", "kind", "texts"):
+            value = getattr(self, name)
+            if value is not None and len(value) != len(x):
+                raise DataError(f"{name} has {len(value)} rows but there are {len(x)} text features.")
+        if len(x) and int(self.class_index.min()) < 0:  # type: ignore[union-attr] # set above
+            raise DataError("class_index must not be negative.")
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def classes(self) -> torch.Tensor:
+        """(T,) int64 class of each row."""
+        assert self.class_index is not None  # noqa: S101 - set in __post_init__
+        return self.class_index
+
+    @property
+    def n_classes(self) -> int:
+        """One more than the largest class index, 0 without rows."""
+        return int(self.classes.max()) + 1 if len(self) else 0
+
+    def classifier(self, rule: AveragingRule = "mean_unit_renorm") -> torch.Tensor:
+        """Average the rows of each class.
+
+        Args:
+            rule: ``raw_mean`` (mean of raw rows; TaskRes, CLAP), ``unit_mean`` (mean of unit rows), or
+                ``mean_unit_renorm`` (mean of unit rows, scaled to length 1; CLIP's ensembling).
+
+        Returns:
+            (C, D), float32 or float64.
+
+        Raises:
+            DataError: a class has no text.
+        """
+        rows = self.x if self.x.dtype in {torch.float32, torch.float64} else self.x.float()
+        rows = rows if rule == "raw_mean" else unit_rows(rows)
+        counts = torch.bincount(self.classes, minlength=self.n_classes)
+        if not bool((counts > 0).all()):
+            raise DataError(f"class number {int((counts == 0).nonzero()[0])} has no text: give each class one.")
+        sums = torch.zeros(self.n_classes, rows.shape[1], dtype=rows.dtype).index_add_(0, self.classes, rows)
+        mean = sums / counts[:, None]
+        return unit_rows(mean) if rule == "mean_unit_renorm" else mean
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Everything a method may look at.
+
+    Attributes:
+        class_names: C unique names.
+        text: text features of the classes, or None.
+        support: labelled rows (no -1), or None.
+        validation: labelled rows for choosing hyper-parameters, or None.
+        unlabeled: rows without labels, or None.
+        query: the batch that a transductive method may look at, without labels, or None.
+        logit_scale: what multiplies cosines, positive; 100 for CLIP.
+        projection: (D', D) last matrix of the image tower, for `pre_projection` features, or None.
+        access: the model itself, where a method may use more than stored features.
+        seed: all randomness of a fit comes from here.
+
+    Raises:
+        DataError: names repeat, labels lie outside the classes, or widths differ.
+    """
+
+    class_names: tuple[str, ...]
+    text: TextFeatures | None = None
+    support: Features | None = None
+    validation: Features | None = None
+    unlabeled: Features | None = None
+    query: Features | None = None
+    logit_scale: float = field(default=100.0, kw_only=True)
+    projection: torch.Tensor | None = field(default=None, kw_only=True)
+    access: Tower | BlackBox | None = field(default=None, kw_only=True)
+    seed: int = field(default=0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        _put(self, "class_names", tuple(self.class_names))
+        check_class_names(self.class_names)
+        if not self.logit_scale > 0:
+            raise DataError(f"logit_scale must be positive; it is {self.logit_scale}.")
+        if self.text is not None and self.text.n_classes != len(self.class_names):
+            raise DataError(
+                f"there are texts of {self.text.n_classes} classes but {len(self.class_names)} class names."
+            )
+        for name in ("support", "validation"):
+            if (rows := getattr(self, name)) is not None:
+                self._check_labels(rows, name)
+        for name in ("unlabeled", "query"):
+            if (rows := getattr(self, name)) is not None:
+                _put(self, name, rows.without_labels())
+        self._check_widths()
+
+    def _check_labels(self, rows: Features, what: str) -> None:
+        labels = rows.labels
+        if len(labels) and (int(labels.min()) < 0 or int(labels.max()) >= len(self.class_names)):
+            raise DataError(
+                f"labels of the {what} set must lie in 0..{len(self.class_names) - 1}; "
+                f"they range from {int(labels.min())} to {int(labels.max())}."
+            )
+
+    def _check_widths(self) -> None:
+        widths = {
+            n: f.dim for n in ("support", "validation", "unlabeled", "query") if (f := getattr(self, n)) is not None
+        }
+        if self.text is not None:
+            widths["text"] = int(self.text.x.shape[1])
+        if len(set(widths.values())) > 1:
+            shown = ", ".join(f"{name} {width}" for name, width in widths.items())
+            raise DataError(f"all features must have the same width; they have: {shown}.")
+
+    @property
+    def n_classes(self) -> int:
+        """C."""
+        return len(self.class_names)
+
+    @property
+    def shots(self) -> tuple[int, ...]:
+        """Labelled support rows per class."""
+        if self.support is None:
+            return (0,) * self.n_classes
+        return tuple(torch.bincount(self.support.labels, minlength=self.n_classes).tolist())
+
+    def supplies(self) -> frozenset[Need]:
+        """The data needs that this task meets."""
+        support = self.support if self.support is not None and len(self.support) else None
+        rows = [f for f in (support, self.unlabeled, self.query) if f is not None]
+        have = {
+            Need.TEXT: self.text is not None,
+            Need.LABELS: support is not None,
+            Need.UNLABELED: self.unlabeled is not None and len(self.unlabeled) > 0,
+            Need.QUERY: self.query is not None,
+            Need.VIEWS: support is not None and support.views is not None,
+            Need.PRE_PROJECTION: self.projection is not None
+            and bool(rows)
+            and all(f.pre_projection is not None for f in rows),
+            Need.SECOND: bool(rows) and all(f.second is not None for f in rows),
+            Need.RAW_NORMS: bool(rows) and not any(f.unit for f in rows),
+            Need.IMAGES: bool(rows) and all(f.source is not None for f in rows),
+        }
+        return frozenset(need for need, met in have.items() if met)
+
+    def grants(self) -> frozenset[Access]:
+        """The capabilities of the model behind this task; stored features count as ``features``."""
+        granted = self.access.access if self.access is not None else frozenset()
+        return granted | {Access.FEATURES}
+
+
+def check_class_names(names: Iterable[str]) -> None:
+    """Refuse class names that are missing, empty or repeated.
+
+    Raises:
+        DataError: names what is wrong with which name.
+    """
+    seen: set[str] = set()
+    for name in names:
+        if not name.strip():
+            raise DataError("a class name is empty: give every class a name.")
+        if name in seen:
+            raise DataError(f"the class name {name!r} appears twice: make the class names unique.")
+        seen.add(name)
+    if not seen:
+        raise DataError("there are no classes: give at least one class name.")
