@@ -90,6 +90,27 @@ def _finite(x: torch.Tensor, what: str) -> None:
         )
 
 
+def _rows(index: ArrayLike | slice, n: int) -> torch.Tensor:
+    """(m,) int64 row numbers in 0..n-1 that a slice, a boolean mask or a list of numbers names."""
+    if isinstance(index, slice):
+        return torch.arange(n)[index] if (index.step or 1) > 0 else torch.tensor(range(n)[index], dtype=torch.int64)
+    rows = torch.as_tensor(index)
+    if rows.ndim != 1:
+        raise DataError("rows are chosen by a slice, a boolean mask or a list of row numbers.")
+    if rows.dtype == torch.bool:
+        if len(rows) != n:
+            raise DataError(f"a boolean mask must have one entry per row: it has {len(rows)}, there are {n} rows.")
+        return rows.nonzero()[:, 0]
+    if len(rows) == 0:
+        return torch.zeros(0, dtype=torch.int64)
+    if rows.is_floating_point() or rows.is_complex():
+        raise DataError(f"row numbers must be integers; they are {rows.dtype}.")
+    rows = rows.long()
+    if int(rows.min()) < -n or int(rows.max()) >= n:
+        raise DataError(f"row numbers must lie in 0..{n - 1}; they range from {int(rows.min())} to {int(rows.max())}.")
+    return torch.where(rows < 0, rows + n, rows)
+
+
 @dataclass(frozen=True, eq=False)
 class Features:
     """Image features, row by row.
@@ -153,10 +174,10 @@ class Features:
         return unit_rows(self.x)
 
     def __getitem__(self, index: ArrayLike | slice) -> Features:
-        rows: Any = index if isinstance(index, slice) else torch.as_tensor(index)
-        if isinstance(rows, torch.Tensor) and rows.dtype == torch.bool:
-            rows = rows.nonzero()[:, 0]
-        numbers = range(len(self))[rows] if isinstance(rows, slice) else rows.tolist()
+        rows: Any = _rows(index, len(self))
+        numbers = rows.tolist()
+        if isinstance(index, slice) and (index.step is None or index.step > 0):
+            rows = index  # a view of the same memory, not a copy
         source = self.source
 
         def pick(value: torch.Tensor | None) -> torch.Tensor | None:
@@ -233,9 +254,32 @@ class TextFeatures:
         return self.class_index
 
     @property
+    def rivals(self) -> torch.Tensor:
+        """(T,) int64 rival class of one-vs-one rows, -1 otherwise."""
+        assert self.rival is not None  # noqa: S101 - set in __post_init__
+        return self.rival
+
+    @property
     def n_classes(self) -> int:
         """One more than the largest class index, 0 without rows."""
         return int(self.classes.max()) + 1 if len(self) else 0
+
+    def describing(self, kind: str = "template") -> TextFeatures:
+        """The rows that describe one class: those of `kind` where any are, else all; one-vs-one rows never."""
+        alone = self.rivals < 0
+        wanted = alone & torch.tensor([k == kind for k in self.kind], dtype=torch.bool)
+        return self[wanted if bool(wanted.any()) else alone]
+
+    def __getitem__(self, index: ArrayLike | slice) -> TextFeatures:
+        rows = _rows(index, len(self))
+        numbers = rows.tolist()
+        return TextFeatures(
+            self.x[rows],
+            self.classes[rows],
+            kind=tuple(self.kind[i] for i in numbers),
+            rival=self.rivals[rows],
+            texts=None if self.texts is None else tuple(self.texts[i] for i in numbers),
+        )
 
     def classifier(self, rule: AveragingRule = "mean_unit_renorm") -> torch.Tensor:
         """Average the rows of each class.

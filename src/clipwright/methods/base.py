@@ -7,9 +7,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
+
 from clipwright.core.errors import DataError, NeedsError
-from clipwright.fitted import Fitted
-from clipwright.task import Access, Features, Need, Task
+from clipwright.fitted import Fitted, FitTrace, Source
+from clipwright.task import Access, AveragingRule, Features, Need, Task
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,24 @@ class Method(ABC):
             NeedsError: the task lacks what `requires` names.
             DataError: the task's features can't be used.
         """
+
+    def trace(self, task: Task, rules: dict[str, Any] | None = None, *, labels: bool = True) -> FitTrace:
+        """A trace that says what each hyper-parameter is and where its value came from.
+
+        Args:
+            task: what is fitted on.
+            rules: values that a rule of the method put in the place of ``None`` or ``"auto"``.
+            labels: whether the fit looks at the support labels.
+        """
+        found = rules or {}
+        defaults = {f.name: f.default for f in dataclasses.fields(self)}  # type: ignore[arg-type] # subclasses are
+        given = self.hyper_parameters()
+        how: dict[str, Source] = {n: "fixed" if value == defaults[n] else "user" for n, value in given.items()}
+        return FitTrace(
+            chosen=given | found,
+            how=how | dict.fromkeys(found, "rule"),
+            labels_per_class=task.shots if labels else (0,) * task.n_classes,
+        )
 
     def hyper_parameters(self) -> dict[str, Any]:
         """The fields of this configuration by name."""
@@ -91,3 +111,22 @@ def require_labels(task: Task) -> Features:
         if count == 0:
             raise DataError(f"class {name!r} has no labelled image: add one, or leave the class out.")
     return task.support
+
+
+def class_texts(task: Task, rule: AveragingRule) -> torch.Tensor:
+    """(C, D) one vector per class: its prompt templates averaged, or all its texts where it has no template rows.
+
+    Raises:
+        NeedsError: the task has no text features.
+        DataError: a class has no text.
+    """
+    if task.text is None:
+        raise NeedsError(f"this needs {SUPPLY[Need.TEXT]}.")
+    return task.text.describing("template").classifier(rule)
+
+
+def working_dtype(task: Task) -> torch.dtype:
+    """What to compute in: float64 where any feature of the task is, else float32."""
+    parts = [task.text, task.support, task.validation, task.unlabeled, task.query]
+    wide = any(part is not None and part.x.dtype == torch.float64 for part in parts)
+    return torch.float64 if wide else torch.float32

@@ -1,1 +1,1 @@
-"""."""
+"""The one optimiser loop, its schedules and its batches."""
