@@ -1,0 +1,1 @@
+"""Makes the embedded model: `python -m training.tiny --out FOLDER` (README.md beside this file)."""
