@@ -1,0 +1,52 @@
+"""``clipwright demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clipwright.cli.options import Config, Debug, Json, Overwrite, Quiet, Seed, resolved, verb_app
+
+app = verb_app()
+
+
+@app.command()
+def demo(
+    ctx: typer.Context,
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="Folder to write.")] = Path("clipwright-demo"),
+    draws: Annotated[int, typer.Option("--draws", min=2, help="Draws of labelled images.")] = 10,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    config: Config = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Fit real handwritten digits with the embedded model: by their names, then with 1, 4 and 16 labels each.
+
+    Needs no network; ends with a page to look at.
+
+    \b
+    Examples:
+      clipwright demo
+      clipwright demo --out digits --draws 20 --seed 1
+    """
+    from clipwright import api
+    from clipwright.cli.output import safe, say, show_json
+    from clipwright.cli.run_folder import RunFolder
+
+    with RunFolder(out, resolved(ctx), overwrite=overwrite) as run:
+        before = (run.finished or {}).get("report")
+        if before and Path(before).is_file():
+            run.tell(f"{out} is finished already: nothing to do.", quiet=quiet)
+            page = Path(before)
+        else:
+            page = api.demo(out, seed=seed, draws=draws, quiet=quiet).absolute()
+            run.finish(report=str(page))
+    if as_json:
+        show_json({"out": str(out.absolute()), "report": str(page)})
+    else:
+        say(f"The report is {safe(str(page))}: open it in a browser.")

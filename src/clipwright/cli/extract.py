@@ -1,0 +1,105 @@
+"""``clipwright extract``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from clipwright.cli.options import (
+    BackboneOption,
+    Classes,
+    Config,
+    Data,
+    Debug,
+    Device,
+    Json,
+    Overwrite,
+    Quiet,
+    Seed,
+    resolved,
+    verb_app,
+)
+from clipwright.core.errors import UsageError
+
+app = verb_app()
+
+
+def shard_of(text: str) -> tuple[int, int]:
+    """(I, N) of ``"I/N"``, 1 <= I <= N.
+
+    Raises:
+        UsageError: anything else.
+    """
+    part, slash, parts = text.partition("/")
+    if slash and part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts):
+        return int(part), int(parts)
+    raise UsageError(f"--shard {text!r} must look like I/N with 1 <= I <= N, such as 1/4.")
+
+
+@app.command()
+def extract(
+    ctx: typer.Context,
+    data: Data,
+    *,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="STORE", help="Store to fill; the cache when left out.")
+    ] = None,
+    classes: Classes = None,
+    backbone: BackboneOption = None,
+    views: Annotated[int, typer.Option("--views", min=0, metavar="V", help="Augmented views per image.")] = 0,
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", metavar="R", help="How views are made: crop(0.5,1)+flip or crop(0.08,1)+flip."),
+    ] = None,
+    shard: Annotated[
+        str, typer.Option("--shard", metavar="I/N", help="Do part I of N; stores merge by copying.")
+    ] = "1/1",
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=0, help="Processes that decode; one per core when left out.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Images encoded together.")] = None,
+    device: Device = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    config: Config = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Compute image features once and keep them; an interrupted run goes on where it was.
+
+    \b
+    Examples:
+      clipwright extract photos/ --backbone openclip:ViT-B-16@openai --out features
+      clipwright extract photos/ --backbone tiny --views 10 --shard 1/4 --out features-1
+    """
+    from clipwright import api
+    from clipwright.cli.output import safe, say, show_json
+    from clipwright.cli.run_folder import maybe_run
+
+    part = shard_of(shard)
+    free = ("device", "shard", "workers", "batch_size", "out")
+    with maybe_run(out, resolved(ctx), overwrite=overwrite, free=free) as run:
+        store = api.extract(
+            data,
+            classes=classes,
+            backbone=backbone,
+            views=views,
+            shard=part,
+            out=out,
+            device=device,
+            workers=workers,
+            batch_size=batch_size,
+            seed=seed,
+            quiet=quiet,
+            **({} if recipe is None else {"recipe": recipe}),
+        )
+        summary: dict[str, Any] = {"store": str(store.path), "images": len(store), "problems": len(store.problems)}
+        if run is not None:
+            run.finish(summary=summary)
+    if as_json:
+        show_json(summary)
+    else:
+        say(f"{summary['images']} images are in {safe(summary['store'])}; {summary['problems']} were skipped.")

@@ -1,0 +1,102 @@
+"""``clipwright fit``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clipwright.cli.options import (
+    BackboneOption,
+    Classes,
+    Config,
+    Data,
+    Debug,
+    Device,
+    Json,
+    Overwrite,
+    Quiet,
+    Seed,
+    resolved,
+    settings,
+    verb_app,
+)
+
+app = verb_app()
+
+
+@app.command()
+def fit(
+    ctx: typer.Context,
+    data: Data,
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="CLASSIFIER", help="Folder to write.")],
+    classes: Classes = None,
+    backbone: BackboneOption = None,
+    method: Annotated[
+        str, typer.Option("--method", metavar="auto|NAME", help="'clipwright methods' lists them.")
+    ] = "auto",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Hyper-parameter; may be repeated.")
+    ] = None,
+    shots: Annotated[
+        int | None, typer.Option("--shots", min=1, metavar="N", help="Labels per class to use; all when left out.")
+    ] = None,
+    template: Annotated[
+        list[str] | None,
+        typer.Option("--template", metavar="TEXT", help="Prompt such as 'a photo of a {}.'; may be repeated."),
+    ] = None,
+    views: Annotated[int, typer.Option("--views", min=0, metavar="V", help="Augmented views per labelled image.")] = 0,
+    store: Annotated[
+        Path | None, typer.Option("--store", metavar="DIR", help="Feature store; the cache when left out.")
+    ] = None,
+    device: Device = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    config: Config = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Fit a classifier to DATA and write it to a folder.
+
+    What DATA holds decides what can be fitted: class names alone, or a few labelled images per class.
+
+    \b
+    Examples:
+      clipwright fit photos/ --backbone openclip:ViT-B-16@openai --out classifier
+      clipwright fit unlabeled/ --classes names.txt --out classifier
+      clipwright fit digits --backbone tiny --shots 4 --method TaskRes --set alpha=0.3 --out digits-4
+    """
+    from clipwright import api
+    from clipwright.cli.run_folder import RunFolder
+    from clipwright.cli.summaries import fit_summary, show_fit
+
+    with RunFolder(out, resolved(ctx), overwrite=overwrite, free=("device", "store")) as run:
+        opened = api.open_data(data, classes)
+        if run.finished and run.finished["data"] == opened.digest and (out / "classifier.json").is_file():
+            run.tell(f"{out} is finished already: nothing to do.", quiet=quiet)
+            show_fit(run.finished["summary"], out, as_json=as_json)
+            return
+        done = api.fit_run(
+            opened,
+            backbone=backbone,
+            method=method,
+            shots=shots,
+            templates=template or None,
+            hyper_parameters=settings(set_),
+            seed=seed,
+            device=device,
+            views=views,
+            store=store,
+            quiet=quiet,
+        )
+        for epoch, loss in enumerate(done.fitted.trace.losses, start=1):
+            run.metric("epoch", epoch=epoch, loss=loss)
+        done.classifier.save(out, overwrite=True)
+        summary = fit_summary(done.classifier)
+        for line in summary["notes"]:
+            run.tell(f"Note: {line}", quiet=quiet)
+        run.finish(data=opened.digest, summary=summary)
+        show_fit(summary, out, as_json=as_json)

@@ -1,0 +1,55 @@
+"""Which images a user meant: files, folders, globs, or a list on standard input."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from clipwright.core.errors import DataError
+
+SUFFIXES = frozenset(
+    (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
+)
+
+
+def expand(sources: Iterable[str]) -> Iterator[str]:
+    """Paths of images, one at a time, in a fixed order.
+
+    Args:
+        sources: a file (any name), a folder (searched for image files, subfolders too), a glob (``**`` crosses
+            folders), or ``-`` for one path per line on standard input.
+
+    Raises:
+        DataError: a folder or glob without an image.
+    """
+    for source in sources:
+        if source == "-":
+            yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
+        elif os.path.isdir(source):  # noqa: PTH112 - keeps the path as it was typed
+            yield from _some(_walk(source), f"the folder {source} holds no image: give another folder, or files.")
+        elif not os.path.lexists(source) and glob.has_magic(source):
+            found = (p for p in sorted(glob.iglob(source, recursive=True)) if not Path(p).is_dir())  # noqa: PTH207
+            yield from _some(found, f"nothing matches {source}: check the pattern, and quote it for your shell.")
+        else:
+            yield source  # a missing file becomes a row with an error, so that the other rows still come
+
+
+def _some(paths: Iterator[str], message: str) -> Iterator[str]:
+    empty = True
+    for path in paths:
+        empty = False
+        yield path
+    if empty:
+        raise DataError(message)
+
+
+def _walk(folder: str) -> Iterator[str]:
+    """Image files below a folder, sorted per folder; hidden files are left out, linked folders not followed."""
+    for root, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+                yield os.path.join(root, name)  # noqa: PTH118 - keeps the path as it was typed
