@@ -1,0 +1,294 @@
+"""What runs yield: one row per cell, what was run beside it, and the means, intervals and ties of both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from clipwright.core.atomic import atomic_file, write_json
+from clipwright.core.errors import DataError, FormatError
+from clipwright.core.intervals import Interval, over_draws_and_samples, paired_difference
+
+KIND = "clipwright-results"
+FORMAT = 1
+_CONFIG, _CELLS, _PREDICTIONS = "config.json", "results.parquet", "predictions.parquet"
+
+CELLS = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("backbone", pa.string()),
+        ("method", pa.string()),
+        ("shots", pa.int32()),  # 0 = no labels
+        ("draw", pa.int32()),
+        ("top1", pa.float64()),  # fractions, as all shares here
+        ("top5", pa.float64()),  # null with five classes or fewer
+        ("top10", pa.float64()),
+        ("macro", pa.float64()),
+        ("nll", pa.float64()),  # nats
+        ("ece", pa.float64()),
+        ("brier", pa.float64()),
+        ("temperature", pa.float64()),  # null where none was fitted, as the two below
+        ("nll_calibrated", pa.float64()),
+        ("ece_calibrated", pa.float64()),
+        ("seconds_fit", pa.float64()),
+        ("seconds_predict", pa.float64()),
+        ("n_test", pa.int64()),
+        ("labels_per_class", pa.list_(pa.int32())),  # labels the method was given, validation included
+        ("chosen", pa.string()),  # JSON: value of each hyper-parameter
+        ("how", pa.string()),  # JSON: where each value came from
+        ("notes", pa.list_(pa.string())),
+        ("seed", pa.int64()),
+    ]
+)
+
+PREDICTIONS = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("backbone", pa.string()),
+        ("method", pa.string()),
+        ("shots", pa.int32()),
+        ("draw", pa.int32()),
+        ("id", pa.string()),
+        ("label", pa.int32()),
+        ("predicted", pa.int32()),
+        ("confidence", pa.float64()),  # probability of the predicted class, after the temperature where there is one
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One method at one number of shots, over its draws.
+
+    Attributes:
+        dataset: name of the data set.
+        backbone: identifier of the backbone.
+        method: the method's name.
+        shots: labels per class asked for, 0 = none.
+        draws: how many support sets were drawn; 1 for a method that looks at no labels.
+        mean: mean top-1 accuracy, 0 to 1.
+        low: lower end of its 95 % interval over draws and test images.
+        high: upper end.
+        labels_per_class: labels used per class on average, validation included.
+        n_test: test images per draw.
+        macro: mean of the per-class accuracies.
+        nll: mean negative log-likelihood, in nats.
+        ece: expected calibration error.
+        seconds_fit: median wall time of a fit.
+        seconds_predict: median wall time of scoring the test images.
+    """
+
+    dataset: str
+    backbone: str
+    method: str
+    shots: int
+    draws: int
+    mean: float
+    low: float
+    high: float
+    labels_per_class: float
+    n_test: int
+    macro: float
+    nll: float
+    ece: float
+    seconds_fit: float
+    seconds_predict: float
+
+    @property
+    def group(self) -> tuple[str, str]:
+        """Data set and backbone: accuracies are only comparable within one."""
+        return self.dataset, self.backbone
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """Cells of one or more runs.
+
+    Attributes:
+        cells: rows of `CELLS`.
+        runs: for each run, what was run: JSON.
+        predictions: rows of `PREDICTIONS` of the draws that were kept; may be empty.
+    """
+
+    cells: pa.Table
+    runs: tuple[dict[str, Any], ...]
+    predictions: pa.Table
+
+    def __len__(self) -> int:
+        return int(self.cells.num_rows)
+
+    @classmethod
+    def from_rows(
+        cls, rows: Iterable[dict[str, Any]], runs: Sequence[dict[str, Any]], predictions: Sequence[pa.Table] = ()
+    ) -> Results:
+        """Results from cells as dictionaries; what a cell lacks is null."""
+        kept = pa.concat_tables(predictions) if predictions else PREDICTIONS.empty_table()
+        return cls(pa.Table.from_pylist(list(rows), schema=CELLS), tuple(runs), kept)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Results]) -> Results:
+        """The cells of several runs in one table.
+
+        Raises:
+            DataError: there are no runs, or two hold the same cell.
+        """
+        if not parts:
+            raise DataError("there are no results to join: give at least one run.")
+        cells = pa.concat_tables([p.cells for p in parts])
+        keys = list(
+            zip(*(cells[c].to_pylist() for c in ("dataset", "backbone", "method", "shots", "draw")), strict=True)
+        )
+        if len(set(keys)) < len(keys):
+            raise DataError("two runs hold the same cell: join runs of different data sets, backbones or methods.")
+        runs = tuple(run for p in parts for run in p.runs)
+        return cls(cells, runs, pa.concat_tables([p.predictions for p in parts]))
+
+    # --- reading ----------------------------------------------------------------------------------------------
+
+    def summary(self) -> tuple[Summary, ...]:
+        """Mean and 95 % interval of each (data set, backbone, method, shots), in the order they were run.
+
+        The interval is that of `over_draws_and_samples`: with a single draw it covers the test images only.
+        """
+        grouped: dict[tuple[str, str, str, int], list[dict[str, Any]]] = {}
+        for row in self.cells.to_pylist():
+            grouped.setdefault((row["dataset"], row["backbone"], row["method"], row["shots"]), []).append(row)
+        return tuple(_summarise(key, rows) for key, rows in grouped.items())
+
+    def values(self, method: str, shots: int, group: tuple[str, str], metric: str = "top1") -> dict[int, float]:
+        """A metric by draw."""
+        rows = zip(*(self.cells[c].to_pylist() for c in (*_KEYS, "draw", metric)), strict=True)
+        wanted = (*group, method, shots)
+        return {draw: value for *key, draw, value in rows if tuple(key) == wanted}
+
+    def difference(
+        self, one: tuple[str, int], other: tuple[str, int], group: tuple[str, str], metric: str = "top1"
+    ) -> Interval:
+        """Paired difference of a metric between two (method, shots), over the draws that both have.
+
+        A cell that no draw changes is compared with every draw of the other.
+
+        Raises:
+            DataError: they share no draw.
+        """
+        a, b = (self.values(*side, group, metric) for side in (one, other))
+        if one[1] == 0 and len(a) == 1:
+            a = dict.fromkeys(b, next(iter(a.values())))
+        elif other[1] == 0 and len(b) == 1:
+            b = dict.fromkeys(a, next(iter(b.values())))
+        shared = sorted(a.keys() & b.keys())
+        if not shared:
+            raise DataError(f"{one[0]} at {one[1]} and {other[0]} at {other[1]} shots share no draw.")
+        return paired_difference([a[d] for d in shared], [b[d] for d in shared])
+
+    def leaders(self) -> set[tuple[str, str, str, int]]:
+        """The best (data set, backbone, method, shots) at each number of shots, with all that tie with it.
+
+        Two tie when the 95 % interval of their paired difference over draws holds zero; one draw tells nothing apart.
+        """
+        found = set()
+        rows = self.summary()
+        for group, shots in {(r.group, r.shots): None for r in rows}:
+            rivals = [r for r in rows if r.group == group and r.shots == shots]
+            best = max(rivals, key=lambda r: r.mean)
+            for rival in rivals:
+                same = rival is best or 0.0 in self.difference((best.method, shots), (rival.method, shots), group)
+                if same:
+                    found.add((*group, rival.method, shots))
+        return found
+
+    # --- files ------------------------------------------------------------------------------------------------
+
+    def save(self, folder: Path) -> None:
+        """Write results.parquet, config.json and, where there are any, predictions.parquet, each atomically."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.predictions.num_rows:
+            _write(folder / _PREDICTIONS, self.predictions)
+        else:
+            (folder / _PREDICTIONS).unlink(missing_ok=True)
+        _write(folder / _CELLS, self.cells)
+        write_json(folder / _CONFIG, {"kind": KIND, "format": FORMAT, "runs": list(self.runs)})
+
+    @classmethod
+    def load(cls, folder: Path) -> Results:
+        """Read what `save` wrote.
+
+        Raises:
+            FormatError: missing, foreign, damaged, or newer than this clipwright.
+        """
+        config = _config(folder)
+        cells = _read(folder / _CELLS, CELLS)
+        kept = folder / _PREDICTIONS
+        predictions = _read(kept, PREDICTIONS) if kept.exists() else PREDICTIONS.empty_table()
+        return cls(cells, tuple(config["runs"]), predictions)
+
+
+_KEYS = ("dataset", "backbone", "method", "shots")
+
+
+def _summarise(key: tuple[str, str, str, int], rows: list[dict[str, Any]]) -> Summary:
+    # Without a test split the draws leave rests of one size; where they differ, the smallest is the cautious count.
+    n_test = min(row["n_test"] for row in rows)
+    interval = over_draws_and_samples([row["top1"] for row in rows], n_test)
+
+    def mean(name: str) -> float:
+        return float(np.mean([row[name] for row in rows]))
+
+    return Summary(
+        *key,
+        draws=len(rows),
+        mean=interval.mean,
+        low=interval.low,
+        high=interval.high,
+        labels_per_class=float(np.mean([np.mean(row["labels_per_class"]) for row in rows])),
+        n_test=n_test,
+        macro=mean("macro"),
+        nll=mean("nll"),
+        ece=mean("ece"),
+        seconds_fit=float(np.median([row["seconds_fit"] for row in rows])),
+        seconds_predict=float(np.median([row["seconds_predict"] for row in rows])),
+    )
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    with atomic_file(path) as stream:
+        pq.write_table(table, stream, compression="zstd")
+
+
+def _read(path: Path, schema: pa.Schema) -> pa.Table:
+    """A parquet file cast to a schema; columns that an older clipwright didn't write are null."""
+    try:
+        table = pq.read_table(path)
+        columns = [
+            table[f.name].cast(f.type) if f.name in table.column_names else pa.nulls(table.num_rows, f.type)
+            for f in schema
+        ]
+        return pa.table(columns, schema=schema)
+    except FileNotFoundError:
+        raise FormatError(f"{path.parent} lacks {path.name}: run the comparison again.") from None
+    except (OSError, pa.ArrowException) as error:
+        raise FormatError(f"{path} is damaged ({error}): run the comparison again.") from error
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / _CONFIG
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FormatError(f"{folder} holds no results: give the folder that a comparison wrote.") from None
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{path} can't be read ({error}): run the comparison again.") from error
+    if not isinstance(config, dict) or config.get("kind") != KIND or not isinstance(config.get("runs"), list):
+        raise FormatError(f"{path} was not written by clipwright: give the folder that a comparison wrote.")
+    if not isinstance(config.get("format"), int) or config["format"] > FORMAT:
+        raise FormatError(
+            f"the results in {folder} have format {config.get('format')}, newer than {FORMAT}: update clipwright."
+        )
+    return config
