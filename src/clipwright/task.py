@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -60,6 +62,9 @@ class BlackBox(Protocol):
     access: frozenset[Access]
 
 
+_SCAN = 1 << 22  # elements looked at in one go
+
+
 def _put(owner: object, name: str, value: Any) -> None:
     """Set a field of a frozen dataclass while it is being made."""
     object.__setattr__(owner, name, value)
@@ -67,7 +72,7 @@ def _put(owner: object, name: str, value: Any) -> None:
 
 def _tensor(values: ArrayLike, what: str, dims: tuple[int, ...], *, integer: bool = False) -> torch.Tensor:
     try:
-        x = values if isinstance(values, torch.Tensor) else torch.as_tensor(values)
+        x = values if isinstance(values, torch.Tensor) else _as_tensor(values)
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"{what} can't be read as an array: {error}.") from error
     if x.ndim not in dims:
@@ -80,8 +85,16 @@ def _tensor(values: ArrayLike, what: str, dims: tuple[int, ...], *, integer: boo
     return x if x.is_floating_point() else x.float()
 
 
+def _as_tensor(values: Any) -> torch.Tensor:
+    with warnings.catch_warnings():  # memory-mapped arrays are read-only, and nothing here writes
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+        return torch.as_tensor(values)
+
+
 def _finite(x: torch.Tensor, what: str) -> None:
-    bad = ~torch.isfinite(x).flatten(1).all(1)
+    step = max(1, _SCAN // max(1, x[:1].numel()))  # scanned in blocks, so that a large array needs no second one
+    good = [torch.isfinite(x[start : start + step]).flatten(1).all(1) for start in range(0, len(x), step)]
+    bad = ~torch.cat(good) if good else torch.zeros(0, dtype=torch.bool)
     if bool(bad.any()):
         row = int(bad.nonzero()[0])
         raise DataError(
@@ -143,6 +156,8 @@ class Features:
         _finite(self.x, "image features")
         if self.y is not None:
             _put(self, "y", _tensor(self.y, "labels", (1,), integer=True))
+            if len(self.labels) and int(self.labels.min()) < -1:
+                raise DataError(f"labels must be class indices, or -1 for unlabeled; one is {int(self.labels.min())}.")
         for name, dims in (("views", (3,)), ("pre_projection", (2,)), ("second", (2,))):
             if (value := getattr(self, name)) is not None:
                 _put(self, name, _tensor(value, name, dims))
@@ -179,24 +194,25 @@ class Features:
         if isinstance(index, slice) and (index.step is None or index.step > 0):
             rows = index  # a view of the same memory, not a copy
         source = self.source
-
-        def pick(value: torch.Tensor | None) -> torch.Tensor | None:
-            return None if value is None else value[rows]
-
-        return replace(
-            self,
-            x=self.x[rows],
-            y=pick(self.y),
-            ids=None if self.ids is None else tuple(self.ids[i] for i in numbers),
-            views=pick(self.views),
-            pre_projection=pick(self.pre_projection),
-            second=pick(self.second),
-            source=None if source is None else (lambda i: source(numbers[i])),
-        )
+        changes: dict[str, Any] = {
+            f.name: v[rows] for f in fields(self) if isinstance(v := getattr(self, f.name), torch.Tensor)
+        }
+        if self.ids is not None:
+            changes["ids"] = tuple(self.ids[i] for i in numbers)
+        if source is not None:
+            changes["source"] = lambda i: source(numbers[i])
+        return self._with(changes)
 
     def without_labels(self) -> Features:
         """The same rows with no labels at all."""
-        return replace(self, y=None)
+        return self._with({"y": None})
+
+    def _with(self, changes: dict[str, Any]) -> Features:
+        """A copy with other fields; rows were checked when they came in, so they aren't read again."""
+        copy = object.__new__(Features)
+        for f in fields(self):
+            _put(copy, f.name, changes.get(f.name, getattr(self, f.name)))
+        return copy
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,6 +259,8 @@ class TextFeatures:
                 raise DataError(f"{name} has {len(value)} rows but there are {len(x)} text features.")
         if len(x) and int(self.class_index.min()) < 0:  # type: ignore[union-attr] # set above
             raise DataError("class_index must not be negative.")
+        if len(x) and int(rival.min()) < -1:
+            raise DataError("rival must be a class index, or -1 for rows that have none.")
 
     def __len__(self) -> int:
         return len(self.x)
@@ -265,10 +283,11 @@ class TextFeatures:
         return int(self.classes.max()) + 1 if len(self) else 0
 
     def describing(self, kind: str = "template") -> TextFeatures:
-        """The rows that describe one class: those of `kind` where any are, else all; one-vs-one rows never."""
+        """The rows of `kind` of each class, or all rows of a class that has none; one-vs-one rows never."""
         alone = self.rivals < 0
         wanted = alone & torch.tensor([k == kind for k in self.kind], dtype=torch.bool)
-        return self[wanted if bool(wanted.any()) else alone]
+        has = torch.bincount(self.classes[wanted], minlength=self.n_classes) > 0
+        return self[wanted | (alone & ~has[self.classes])]
 
     def __getitem__(self, index: ArrayLike | slice) -> TextFeatures:
         rows = _rows(index, len(self))
@@ -338,11 +357,12 @@ class Task:
     def __post_init__(self) -> None:
         _put(self, "class_names", tuple(self.class_names))
         check_class_names(self.class_names)
-        if not self.logit_scale > 0:
-            raise DataError(f"logit_scale must be positive; it is {self.logit_scale}.")
+        if not (self.logit_scale > 0 and math.isfinite(self.logit_scale)):
+            raise DataError(f"logit_scale must be positive and finite; it is {self.logit_scale}.")
         if self.text is not None and self.text.n_classes != len(self.class_names):
             raise DataError(
-                f"there are texts of {self.text.n_classes} classes but {len(self.class_names)} class names."
+                f"there are texts of {self.text.n_classes} classes but {len(self.class_names)} class names: "
+                "give each class its texts."
             )
         for name in ("support", "validation"):
             if (rows := getattr(self, name)) is not None:
@@ -357,7 +377,7 @@ class Task:
         if len(labels) and (int(labels.min()) < 0 or int(labels.max()) >= len(self.class_names)):
             raise DataError(
                 f"labels of the {what} set must lie in 0..{len(self.class_names) - 1}; "
-                f"they range from {int(labels.min())} to {int(labels.max())}."
+                f"they range from {int(labels.min())} to {int(labels.max())} (rows without a label go to `unlabeled`)."
             )
 
     def _check_widths(self) -> None:
@@ -369,6 +389,27 @@ class Task:
         if len(set(widths.values())) > 1:
             shown = ", ".join(f"{name} {width}" for name, width in widths.items())
             raise DataError(f"all features must have the same width; they have: {shown}.")
+        if self.projection is not None:
+            self._check_projection(self.projection, set(widths.values()))
+
+    def _check_projection(self, given: torch.Tensor, widths: set[int]) -> None:
+        projection = _tensor(given, "the projection", (2,))
+        _finite(projection, "the projection")
+        _put(self, "projection", projection)
+        if widths and projection.shape[1] not in widths:
+            raise DataError(
+                f"the projection must be (D', D) with D = {min(widths)}, the features' width; "
+                f"its shape is {tuple(projection.shape)}."
+            )
+        for name in ("support", "validation", "unlabeled", "query"):
+            rows: Features | None = getattr(self, name)
+            if rows is not None and rows.pre_projection is not None:
+                width = rows.pre_projection.shape[1]
+                if width != projection.shape[0]:
+                    raise DataError(
+                        f"pre_projection features of the {name} set are {width} wide, "
+                        f"but the projection takes {projection.shape[0]}."
+                    )
 
     @property
     def n_classes(self) -> int:
@@ -415,6 +456,8 @@ def check_class_names(names: Iterable[str]) -> None:
     """
     seen: set[str] = set()
     for name in names:
+        if not isinstance(name, str):
+            raise DataError(f"class names must be text; one is {name!r}.")
         if not name.strip():
             raise DataError("a class name is empty: give every class a name.")
         if name in seen:

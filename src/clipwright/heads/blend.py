@@ -8,19 +8,29 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from clipwright.core.errors import DataError
 from clipwright.heads.base import Head, build, describe
 
 
 class BlendHead(Head):
-    """``sum_k weights[k] * heads[k](...)``; each head is given the inputs it names."""
+    """``sum_k weights[k] * heads[k](...)``; each head is given the inputs it names.
+
+    Attributes:
+        weights: (K,), one per head.
+    """
 
     weights: torch.Tensor
 
     def __init__(self, heads: Sequence[Head], weights: torch.Tensor | Sequence[float]) -> None:
         super().__init__()
+        weights = torch.as_tensor(weights)
+        if not heads or weights.shape != (len(heads),):
+            raise DataError(f"a blend takes one weight per head: {len(heads)} heads, weights {tuple(weights.shape)}.")
+        if len({head.n_classes for head in heads}) > 1:
+            raise DataError(f"blended heads must share their classes; they have {[h.n_classes for h in heads]}.")
         self.heads = nn.ModuleList(heads)
         self.inputs = tuple(dict.fromkeys(name for head in heads for name in head.inputs))  # type: ignore[misc] # an instance narrows the class's default
-        self.register_buffer("weights", torch.as_tensor(weights))
+        self.register_buffer("weights", weights if weights.is_floating_point() else weights.float())
 
     @property
     def parts(self) -> list[Head]:

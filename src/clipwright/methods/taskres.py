@@ -17,6 +17,7 @@ from clipwright.methods.base import Method, Requirements, class_texts, require_l
 from clipwright.task import AveragingRule, Features, Need, Task
 from clipwright.training.batches import Batches, random_views, shuffled_batches
 from clipwright.training.loop import train
+from clipwright.training.optimizers import Adam
 from clipwright.training.schedules import Schedule, make_schedule
 
 RAW_TEXT_NORM = 8.0
@@ -87,7 +88,7 @@ def taskres_fit(
             weight = torch.nn.functional.normalize(base + alpha * residual, dim=-1)
             return torch.nn.functional.cross_entropy(pair[0] @ (logit_scale * weight).T, pair[1])
 
-        adam = torch.optim.Adam([residual], weight_decay=weight_decay)
+        adam = Adam([residual], weight_decay=weight_decay)
         losses = train(adam, loss, pairs, learning_rates)
         return residual.detach(), losses
 
@@ -115,7 +116,7 @@ class TaskRes(Method):
         use_views: train on one stored augmented view of each image per epoch, drawn at random, where the task has
             views (as published, which draws a new one each time); False = always on the clean view.
 
-    Source: Yu et al. 2023, section 3.3 and 4.1.
+    Source: Yu et al. 2023, sections 3.3 and 4.1.
     """
 
     title: ClassVar[str] = "TaskRes"

@@ -25,7 +25,7 @@ def split_batches(order: torch.Tensor, batch_size: int, *, drop_last: bool) -> l
     """
     if batch_size < 1:
         raise UsageError(f"batch_size must be at least 1; it is {batch_size}.")
-    batches = list(order.split(batch_size)) if len(order) else []
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     if drop_last and len(batches) > 1 and len(batches[-1]) < batch_size:
         batches.pop()
     return batches

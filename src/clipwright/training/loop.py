@@ -9,6 +9,7 @@ from typing import TypeVar
 import torch
 
 from clipwright.core.errors import ClipwrightError
+from clipwright.training.optimizers import Optimizer
 
 Batch = TypeVar("Batch")
 
@@ -18,7 +19,7 @@ class DivergedError(ClipwrightError):
 
 
 def train(
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     loss: Callable[[Batch], torch.Tensor],
     batches: Callable[[int], Iterable[Batch]],
     learning_rates: Sequence[float],
@@ -30,7 +31,7 @@ def train(
     Each parameter group runs at the epoch's learning rate times its own ``lr_factor`` (1 where it names none).
 
     Args:
-        optimizer: holds the parameters.
+        optimizer: holds the parameters; any torch optimiser will do.
         loss: a batch to its mean loss, a scalar that parameters in the optimiser produced.
         batches: the batches of an epoch, in order.
         learning_rates: one per epoch; as many epochs are run.
