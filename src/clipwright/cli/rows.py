@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from clipwright.cli.output import csv_line, json_text, safe
 
 if TYPE_CHECKING:
-    from clipwright.classifier import Prediction
+    from clipwright import Prediction
 
 UNCERTAIN = "uncertain"
 _PATH_WIDTH = 32

@@ -1,7 +1,8 @@
-"""Progress with rate and time left: a bar on a terminal, plain lines elsewhere, silence when asked."""
+"""Progress with rate and time left: a bar on a terminal, plain lines elsewhere, silence when asked; always logged."""
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 _PLAIN_EVERY = 5.0  # seconds between plain lines
+_LOGGER = logging.getLogger(__name__)
 
 
 class Advance(Protocol):
@@ -37,12 +39,38 @@ def progress(label: str, total: int, unit: str = "images", *, quiet: bool = Fals
     Yields:
         A function to call with the number of units finished since the last call.
     """
-    if quiet or total <= 0:
+    with _shown(label, total, unit, quiet=quiet or total <= 0) as advance:
+        yield _logged(advance, label, total, unit)
+
+
+@contextmanager
+def _shown(label: str, total: int, unit: str, *, quiet: bool) -> Iterator[Advance]:
+    if quiet:
         yield lambda count=1, /: None
     elif sys.stderr.isatty():
         yield from _bar(label, total, unit)
     else:
         yield from _lines(label, total, unit)
+
+
+def _logged(advance: Advance, label: str, total: int, unit: str) -> Advance:
+    """`advance` that also logs, now and then and at the end; a run's folder keeps what is logged."""
+    start = last = time.monotonic()
+    done = 0
+
+    def counted(count: int = 1, /) -> None:
+        nonlocal done, last
+        done += count
+        advance(count)
+        now = time.monotonic()
+        if done < total and now - last < _PLAIN_EVERY:
+            return
+        last = now
+        rate = done / max(now - start, 1e-9)
+        metrics = {"event": "progress", "label": label, "done": done, "total": total, "unit": unit, "rate": rate}
+        _LOGGER.info("%s: %d/%d %s, %.1f/s", label, done, total, unit, rate, extra={"metrics": metrics})
+
+    return counted
 
 
 def _bar(label: str, total: int, unit: str) -> Iterator[Advance]:
