@@ -71,6 +71,33 @@ def write_bytes(path: Path, data: bytes) -> None:
         stream.write(data)
 
 
+def create_bytes(path: Path, data: bytes) -> bool:
+    """Write `data` to `path` atomically unless something is there already.
+
+    Of several writers exactly one succeeds, where the file system knows hard links.
+
+    Returns:
+        Whether this call wrote the file.
+    """
+    if path.exists():
+        return False
+    whole = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.new.tmp")
+    write_bytes(whole, data)
+    try:
+        with disk_errors(path):
+            os.link(whole, path)
+    except FileExistsError:
+        return False
+    except DiskFullError:
+        raise
+    except OSError:  # no hard links here (exFAT, some network drives)
+        whole.replace(path)
+    finally:
+        whole.unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return True
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON value to `path` atomically, indented, UTF-8."""
     write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())

@@ -1,0 +1,63 @@
+"""A worker process: receives a function, then calls it on whatever comes down its standard input.
+
+It ends when its input does, so it never outlives the process that started it, however that one ended.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import traceback
+from typing import IO, Any
+
+from clipwright.engine import wire
+
+READY = "ready"
+
+
+class WorkerTracebackError(Exception):
+    """Where in the worker an error arose."""
+
+
+def _answer(function: Any, task: Any) -> tuple[str, Any]:
+    try:
+        return "value", function(task)
+    except Exception as error:
+        error.__cause__ = WorkerTracebackError("".join(traceback.format_exception(error)))
+        return "error", error
+
+
+def _pack(kind: str, value: Any) -> list[wire.Buffer]:
+    try:
+        parts = wire.pack((kind, value))
+        if kind == "error":
+            pickle.loads(parts[0])  # noqa: S301 - our own bytes; what can't be read back must not be sent
+    except Exception:  # an answer that can't travel becomes a description of itself
+        return wire.pack(("error", RuntimeError(f"a worker's answer can't be sent: {value!r}")))
+    return parts
+
+
+def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
+    """Answer requests until they end."""
+    try:
+        function = wire.receive(requests)
+        wire.send(answers, wire.pack(READY))
+        while True:
+            task = wire.receive(requests)
+            wire.send(answers, _pack(*_answer(function, task)))
+    except (EOFError, BrokenPipeError, KeyboardInterrupt):
+        return
+
+
+def main() -> None:
+    """Serve on standard input and output; what libraries print goes to standard error."""
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    with answers:
+        serve(sys.stdin.buffer, answers)
+    os._exit(0)  # no interpreter shut-down: nothing is left to flush, and the parent may be waiting
+
+
+if __name__ == "__main__":
+    main()
