@@ -1,1 +1,42 @@
-"""."""
+"""Where images and labels come from: folders, tables, lists, feature bundles, embedded data sets."""
+
+from clipwright.data.bundle import open_bundle, save_bundle
+from clipwright.data.checks import check_shots, check_some_readable
+from clipwright.data.dataset import (
+    Bundle,
+    Dataset,
+    DecodedImage,
+    ImageReader,
+    Split,
+    UnreadableImageError,
+    manifest,
+)
+from clipwright.data.duplicates import Duplicates, duplicates_across
+from clipwright.data.embedded import DatasetInfo, EmbeddedReader, datasets
+from clipwright.data.images import FileReader, decode
+from clipwright.data.names import clean_name
+from clipwright.data.open import open_data, open_images
+
+__all__ = [
+    "Bundle",
+    "Dataset",
+    "DatasetInfo",
+    "DecodedImage",
+    "Duplicates",
+    "EmbeddedReader",
+    "FileReader",
+    "ImageReader",
+    "Split",
+    "UnreadableImageError",
+    "check_shots",
+    "check_some_readable",
+    "clean_name",
+    "datasets",
+    "decode",
+    "duplicates_across",
+    "manifest",
+    "open_bundle",
+    "open_data",
+    "open_images",
+    "save_bundle",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
+import torch
 from PIL import Image
 
 from clipwright.core.errors import DataError
@@ -118,8 +120,30 @@ class Dataset:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of what the manifest says of the rows' contents: id, size and time of change, and the root."""
-        columns = {c: self.table[c].to_pylist() for c in ("id", "size", "mtime_ns")}
-        return digest_json({"name": self.name, "root": str(self.root), **columns})
+        sha = hashlib.sha256(digest_json({"name": self.name, "root": str(self.root), "rows": len(self)}).encode())
+        for row in self.table.select(["id", "size", "mtime_ns"]).to_batches(max_chunksize=1 << 14):
+            ids = row.column("id").to_pylist()
+            sha.update(np.array([len(i) for i in ids], dtype="<i8").tobytes())
+            sha.update("".join(ids).encode())
+            for name in ("size", "mtime_ns"):
+                sha.update(row.column(name).to_numpy().astype("<i8").tobytes())
+        return sha.hexdigest()
+
+    @property
+    def is_labelled(self) -> np.ndarray:
+        """(n,) bool, which rows have a label."""
+        return np.asarray(self.labels >= 0)
+
+    def rows(self, *splits: Split) -> np.ndarray:
+        """Row numbers of these splits, ascending; all rows without arguments."""
+        if not splits:
+            return np.arange(len(self))
+        return np.flatnonzero(np.isin(self.splits, list(splits)))
+
+    def counts(self, *splits: Split) -> np.ndarray:
+        """(C,) labelled rows of each class within these splits; within all rows without arguments."""
+        labels = self.labels[self.rows(*splits)]
+        return np.bincount(labels[labels >= 0], minlength=len(self.class_names))
 
     def has_split(self, split: Split) -> bool:
         """Whether any row belongs to `split`."""
@@ -132,3 +156,68 @@ class Dataset:
         if bundle is not None:
             bundle = replace(bundle, features=bundle.features[index])
         return replace(self, table=self.table.take(pa.array(index)), bundle=bundle)
+
+    def with_notes(self, *notes: str) -> Dataset:
+        """The same data set with more to tell the user."""
+        return replace(self, notes=(*self.notes, *notes))
+
+    def without_labels(self) -> Dataset:
+        """The same rows, all unlabeled."""
+        return self._with_labels(np.full(len(self), -1, dtype=np.int64))
+
+    def _with_labels(self, labels: np.ndarray) -> Dataset:
+        column = self.table.schema.get_field_index("label")
+        table = self.table.set_column(column, "label", pa.array(labels.astype(np.int32)))
+        bundle = self.bundle
+        if bundle is not None:
+            bundle = replace(bundle, features=replace(bundle.features, y=torch.from_numpy(labels)))
+        return replace(self, table=table, bundle=bundle)
+
+    def align(self, class_names: Sequence[str]) -> Dataset:
+        """The same rows with labels that index `class_names`, matched by name: for judging a classifier on other data.
+
+        Underscores, case, dashes and Unicode form of the names don't matter. Texts of a bundle are dropped.
+
+        Raises:
+            DataError: a class of this data set that has labelled rows is not among `class_names`.
+        """
+        from clipwright.data.names import match_key, quoted
+
+        target = {match_key(name): i for i, name in enumerate(class_names)}
+        new = np.array([target.get(match_key(name), -1) for name in self.class_names] + [-1], dtype=np.int64)
+        lost = [self.class_names[c] for c in np.flatnonzero((new[:-1] < 0) & (self.counts() > 0))]
+        if lost:
+            raise DataError(
+                f"{self.name} has images of {quoted(lost)}, which the classifier doesn't know: "
+                f"its classes are {quoted(class_names, 5)}; map them with a class file (<folder> <class name>)."
+            )
+        data = self._with_labels(new[self.labels])  # -1 picks the last entry, which is -1
+        bundle = data.bundle
+        if bundle is not None:
+            bundle = replace(bundle, text=None, prompts=None)
+        return replace(data, class_names=tuple(class_names), bundle=bundle)
+
+
+def manifest(
+    ids: pa.Array | pa.ChunkedArray | Sequence[str],
+    labels: np.ndarray,
+    splits: pa.DictionaryArray | None = None,
+    *,
+    sources: Sequence[str] | None = None,
+    sizes: np.ndarray | None = None,
+    mtimes: np.ndarray | None = None,
+) -> pa.Table:
+    """Make a table of `SCHEMA`; sources are the ids unless given, missing numbers are 0, missing splits ``""``."""
+    ids = ids if isinstance(ids, pa.Array | pa.ChunkedArray) else pa.array(ids, pa.string())
+    zeros = np.zeros(len(ids), dtype=np.int64)
+    if splits is None:
+        splits = pa.DictionaryArray.from_arrays(pa.array(zeros, pa.int8()), pa.array(SPLITS, pa.string()))
+    columns = [
+        ids,
+        ids if sources is None else pa.array(sources, pa.string()),
+        pa.array(np.asarray(labels), pa.int32()),
+        splits,
+        pa.array(zeros if sizes is None else sizes, pa.int64()),
+        pa.array(zeros if mtimes is None else mtimes, pa.int64()),
+    ]
+    return pa.table(columns, schema=SCHEMA)

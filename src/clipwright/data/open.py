@@ -1,0 +1,128 @@
+"""`open_data`: one way in for every kind of source."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from clipwright.core.errors import DataError
+from clipwright.data.bundle import open_bundle
+from clipwright.data.dataset import Dataset, manifest
+from clipwright.data.embedded import embedded_names, open_embedded
+from clipwright.data.folder import open_folder
+from clipwright.data.images import FileReader, check_max_pixels, default_max_pixels
+from clipwright.data.names import Classes, read_classes
+from clipwright.data.scan import scan
+from clipwright.data.table import LISTS, TABLES, open_table
+
+
+def open_data(
+    source: str | Path,
+    classes: Classes | None = None,
+    *,
+    name: str | None = None,
+    root: str | Path | None = None,
+    labels: bool = True,
+    clean_names: bool = True,
+    max_pixels: int | None = None,
+) -> Dataset:
+    """Open images or features, with or without labels.
+
+    Args:
+        source: a folder (of class folders, of train, val and test folders, or of images), a table (``.csv``,
+            ``.tsv``, ``.parquet``), a list of "path label" lines (``.txt``), a feature bundle (``.npz``), or the name
+            of an embedded data set such as ``digits``. A file or folder of that name comes first.
+        classes: a file with one name per line in index order or ``<folder> <class name>`` per line, a sequence of
+            names in index order, or a mapping from folder to name. Labels are tied to names by name or number.
+        name: what reports call the data; by default the file's or folder's name.
+        root: the folder that paths in a table start from; by default the table's own.
+        labels: False ignores folder names and label columns: every image is unlabeled, and `classes` is needed.
+        clean_names: whether underscores in class names become spaces (`clipwright.data.names.clean_name`).
+        max_pixels: images with more pixels are refused; by default ``CLIPWRIGHT_MAX_PIXELS``, else 100 million.
+
+    Raises:
+        DataError: what is wrong and what to do.
+        FormatError: a bundle that is damaged or newer than this clipwright.
+        UsageError: `max_pixels` isn't positive.
+    """
+    listed = read_classes(classes)
+    limit = default_max_pixels() if max_pixels is None else check_max_pixels(max_pixels)
+    path = Path(source).expanduser()
+    if not os.path.lexists(path) and str(source) in embedded_names():
+        data = open_embedded(str(source), listed, clean=clean_names)
+        return _finish(data, name, labels)
+    kind = _kind(path)
+    if kind == "bundle":
+        return _finish(open_bundle(path, listed, name=name, clean=clean_names), name, labels)
+    if kind == "folder":
+        path = Path(os.path.abspath(path))  # noqa: PTH100 - links stay as the user wrote them
+        return open_folder(
+            path, listed, reader=FileReader(path, limit), name=name or path.name, clean=clean_names, labels=labels
+        )
+    start = Path(root).expanduser() if root is not None else path.parent
+    reader = FileReader(Path(os.path.abspath(start)), limit)  # noqa: PTH100 - as above
+    return open_table(path, listed, reader=reader, name=name or path.stem, clean=clean_names, labels=labels)
+
+
+def open_images(paths: Iterable[str | Path], *, max_pixels: int | None = None) -> Dataset:
+    """Images to be classified: files, and all images below folders, in the order given; no classes, no labels.
+
+    Row identifiers are the paths as they were given. A path that is given twice counts once. A missing file stays in,
+    and is told as unreadable when its turn comes.
+
+    Raises:
+        DataError: there is no image at all, or a folder can't be read.
+    """
+    limit = default_max_pixels() if max_pixels is None else check_max_pixels(max_pixels)
+    rows: dict[str, tuple[int, int]] = {}
+    given = [Path(path) for path in paths]
+    for path in given:
+        try:
+            status = path.stat()
+        except (OSError, ValueError):
+            rows.setdefault(str(path), (0, 0))
+            continue
+        if stat.S_ISDIR(status.st_mode):
+            found = scan(path)
+            for id_, size, mtime in zip(found.ids.to_pylist(), found.sizes, found.mtimes, strict=True):
+                rows.setdefault(str(path / id_), (int(size), int(mtime)))
+        else:
+            rows.setdefault(str(path), (status.st_size, status.st_mtime_ns))
+    if not rows:
+        where = ", ".join(map(str, given[:3])) or "no path"
+        raise DataError(f"there are no images in {where}: give image files, or folders that hold some.")
+    stats = np.array(list(rows.values()), dtype=np.int64)
+    table = manifest(list(rows), np.full(len(rows), -1), sizes=stats[:, 0], mtimes=stats[:, 1])
+    return Dataset("images", (), table, FileReader(None, limit))
+
+
+def _kind(path: Path) -> str:
+    """What a path is: ``folder``, ``bundle`` or ``table``."""
+    if path.is_dir():
+        return "folder"
+    suffix = path.suffix.lower()
+    if not path.is_file():
+        names = ", ".join(embedded_names())
+        raise DataError(
+            f"there is no {path}: give a folder of images, a table, a .npz bundle, or an embedded name ({names})."
+        )
+    if suffix == ".npz":
+        return "bundle"
+    if suffix in TABLES | LISTS:
+        return "table"
+    raise DataError(
+        f"{path} is no data set: give a folder of images, a .csv, .tsv or .parquet table, "
+        "a .txt list of 'path label' lines, or a .npz bundle of features."
+    )
+
+
+def _finish(data: Dataset, name: str | None, labels: bool) -> Dataset:
+    """Apply what every kind of source shares."""
+    if name is not None:
+        data = replace(data, name=name)
+    return data if labels else data.without_labels()
