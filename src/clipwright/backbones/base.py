@@ -15,7 +15,10 @@ from clipwright.task import Access
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """x (b, D) raw features and pre_projection (b, D') or None, float32, on the CPU."""
+    """x (b, D) raw features and pre_projection (b, D') or None, float32, on the CPU.
+
+    Where there is a projection, ``x = pre_projection @ projection (+ projection_bias)``.
+    """
 
     x: torch.Tensor
     pre_projection: torch.Tensor | None = None
@@ -30,7 +33,8 @@ class Backbone(ABC):
         preprocess: turns a decoded image into the pixels that `images` takes.
         dim: D, width of the joint space.
         pre_projection_dim: D', or None where the tower has no last matrix.
-        projection: (D', D) float32 last matrix of the image tower, or None.
+        projection: (D', D) float32 last matrix of the image tower, on the CPU, or None.
+        projection_bias: (D,) float32 vector added after it, on the CPU, or None (CLIP's ResNets have one).
         logit_scale: what multiplies cosines.
         device: where it runs.
         dtype: what it computes in.
@@ -43,6 +47,7 @@ class Backbone(ABC):
     dim: int
     pre_projection_dim: int | None
     projection: torch.Tensor | None
+    projection_bias: torch.Tensor | None
     logit_scale: float
     device: torch.device
     dtype: torch.dtype

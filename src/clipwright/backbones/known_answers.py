@@ -1,0 +1,105 @@
+"""Known answers: features of a fixed image and fixed texts.
+
+For the embedded model they ship with the package. For others they are recorded on first use, which can't tell whether
+those first answers were right: it is drift detection only, and notices when another version of a library, another
+driver or damaged memory gives other features under the same digest.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from clipwright.backbones.base import Backbone
+from clipwright.core.atomic import write_json
+from clipwright.core.errors import BackboneError, ClipwrightError
+from clipwright.core.home import home
+
+FORMAT = 1
+TEXTS = ("a photo of a cat.", "the digit seven", "a large red circle on a blue background, seen from above")
+_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 4e-2, torch.float16: 1e-2}  # relative; leaves room for other devices
+
+
+def probe_image() -> Image.Image:
+    """A fixed RGB image, 320 x 240, with edges, gradients and fine texture, from integer arithmetic alone."""
+    y, x = np.mgrid[0:240, 0:320]
+    red = (x * 255) // 319
+    green = ((x // 16 + y // 16) % 2) * 160 + (y * 64) // 239
+    blue = (x * x * 3 + y * y * 5 + x * y * 7) % 251
+    disc = (x - 200) ** 2 + (y - 90) ** 2 < 60**2
+    pixels = np.stack([red, green, blue], -1)
+    pixels[disc] = (250, 220, 30)
+    return Image.fromarray(pixels.astype(np.uint8), "RGB")
+
+
+def answers(backbone: Backbone) -> dict[str, Any]:
+    """JSON of the features that a backbone gives: ``image`` (D,) and ``texts`` (one row per text)."""
+    pixels = torch.from_numpy(backbone.preprocess.clean(probe_image()))[None]
+    return {
+        "format": FORMAT,
+        "purpose": "drift detection only",
+        "digest": backbone.digest,
+        "image": _rounded(backbone.images(pixels).x[0]),
+        "text": list(TEXTS),
+        "texts": [_rounded(row) for row in backbone.texts(TEXTS)],
+    }
+
+
+def check(backbone: Backbone, shipped: Path | None = None) -> None:
+    """Compare a backbone with its known answers, or record them on first use.
+
+    Args:
+        backbone: just loaded.
+        shipped: the answers that came with the model; None means those recorded in the cache folder.
+
+    Raises:
+        BackboneError: the features are not what they were.
+    """
+    path = shipped or home() / "known_answers" / f"{backbone.digest}.json"
+    found = answers(backbone)
+    known = _read(path)
+    if known is None:
+        # Where the cache can't be written there is nothing to compare with next time, which is no reason to stop now.
+        with suppress(OSError, ClipwrightError):
+            if shipped is None:
+                write_json(path, found)
+        return
+    drift = max(_difference(found["image"], known["image"]), _difference(found["texts"], known["texts"]))
+    if not drift <= _TOLERANCE[backbone.dtype]:
+        remedy = (
+            "reinstall clipwright or go back to the versions of torch and open_clip it was tested with"
+            if shipped
+            else f"extract features again, after deleting {path} if the new answers are right"
+        )
+        raise BackboneError(
+            f"{backbone.spec} no longer gives the features that it gave before (relative difference {drift:.2g}), "
+            f"so something beneath it has changed: {remedy}."
+        )
+
+
+def _rounded(row: torch.Tensor) -> list[float]:
+    return [float(f"{value:.7g}") for value in row.tolist()]
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if isinstance(values, dict) and values.get("format") == FORMAT and values.get("text") == list(TEXTS):
+        return values
+    return None
+
+
+def _difference(found: Any, known: Any) -> float:
+    """Relative distance, infinite where shapes differ."""
+    a, b = np.asarray(found, dtype=np.float64), np.asarray(known, dtype=np.float64)
+    if a.shape != b.shape:
+        return float("inf")
+    return float(np.linalg.norm(a - b)) / max(float(np.linalg.norm(b)), 1e-12)

@@ -1,0 +1,34 @@
+"""Whether the model hub can be reached, found in seconds: its own client retries for most of a minute."""
+
+from __future__ import annotations
+
+import ssl
+import urllib.error
+import urllib.request
+
+from clipwright.core.errors import BackboneError
+
+_SECONDS = 5.0
+
+
+def require_hub() -> None:
+    """Refuse to start a download that can't succeed.
+
+    Raises:
+        BackboneError: the hub can't be reached, or HF_HUB_OFFLINE forbids it.
+    """
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise BackboneError("HF_HUB_OFFLINE is set, which forbids downloads: unset it.")
+    endpoint = str(constants.ENDPOINT)
+    if not endpoint.startswith(("https://", "http://")):
+        raise BackboneError(f"HF_ENDPOINT must be an http address; it is {endpoint}.")
+    try:
+        urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=_SECONDS).close()  # noqa: S310 - checked above
+    except urllib.error.HTTPError:
+        return  # it answered
+    except (urllib.error.URLError, OSError) as error:
+        reason = getattr(error, "reason", error)
+        if not isinstance(reason, ssl.SSLError):  # certificates are the client's own business
+            raise BackboneError(f"{endpoint} can't be reached ({reason}).") from error

@@ -1,0 +1,31 @@
+"""From a backbone's name to a reference that loads nothing until it is asked to."""
+
+from __future__ import annotations
+
+from clipwright.backbones.hf import HuggingFaceRef
+from clipwright.backbones.identifiers import DEFAULT, parse
+from clipwright.backbones.openclip import FolderRef, OpenClipRef, TinyRef
+from clipwright.backbones.references import ModelRef
+from clipwright.backbones.saving import saved_library
+
+_KINDS: dict[str, type[ModelRef]] = {"openclip": OpenClipRef, "hf": HuggingFaceRef, "tiny": TinyRef}
+
+
+def resolve(spec: str = DEFAULT, *, device: str | None = None, dtype: str | None = None) -> ModelRef:
+    """Make the reference of a backbone.
+
+    Args:
+        spec: ``openclip:ARCHITECTURE@TAG``, ``openclip:ARCHITECTURE@/path/to/weights.safetensors``,
+            ``hf:OWNER/NAME@REVISION``, ``hf:/path/to/folder``, ``folder:/path/to/folder`` or ``tiny``.
+        device: cuda, cuda:N, mps or cpu; None takes the best there is.
+        dtype: fp32, bf16 or fp16; None takes bf16 on a GPU and fp32 elsewhere.
+
+    Raises:
+        UsageError: the name has none of these forms, or there is no such device or dtype.
+    """
+    identifier = parse(spec)
+    kind = _KINDS.get(identifier.kind)
+    if kind is None:
+        assert identifier.path is not None  # noqa: S101 - a folder is a path
+        kind = HuggingFaceRef if saved_library(identifier.path) == "transformers" else FolderRef
+    return kind(identifier, device=device, dtype=dtype)
