@@ -23,19 +23,24 @@ def backbones(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """List the models that --backbone can name.
+    """List the models that --backbone can name, and whether their weights are on this machine.
 
     \b
     Examples:
       clipwright backbones
       clipwright backbones siglip --json
     """
-    from clipwright.backbones import list_backbones
-    from clipwright.cli.output import safe, say, show_json
+    from dataclasses import asdict
 
-    names = [str(name) for name in list_backbones() if pattern is None or pattern.lower() in str(name).lower()]
+    from clipwright.backbones import list_backbones
+    from clipwright.cli.output import note, say, show_json, table
+
+    rows = list_backbones(pattern or "")
     if as_json:
-        show_json(names)
+        show_json([asdict(row) for row in rows])
         return
-    for name in names:
-        say(safe(name))
+    say(table(["backbone", "weights", "note"], [[r.spec, "here" if r.available else "-", r.note] for r in rows]))
+    note(
+        "Also: hf:NAME@REVISION (a transformers CLIP or SigLIP), folder:PATH, openclip:ARCHITECTURE@/path/to/weights.",
+        quiet=quiet,
+    )

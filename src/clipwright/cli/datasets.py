@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from clipwright.cli.options import Config, Debug, Json, Quiet, Seed, verb_app
 
 app = verb_app()
@@ -20,16 +18,14 @@ def datasets(
       clipwright datasets
       clipwright datasets --json
     """
+    from dataclasses import asdict
+
     from clipwright.cli.output import say, show_json, table
     from clipwright.data import datasets as embedded
-    from clipwright.data import open_data
 
-    found: list[dict[str, Any]] = []
-    for name in embedded():
-        data = open_data(str(name))
-        found.append({"name": str(name), "images": len(data), "classes": list(data.class_names)})
+    found = embedded()
     if as_json:
-        show_json(found)
-    else:
-        rows = [[d["name"], d["images"], ", ".join(d["classes"])] for d in found]
-        say(table(["name", "images", "classes"], rows))
+        show_json([asdict(d) for d in found])
+        return
+    rows = [[d.name, d.classes, d.images, d.licence, d.description] for d in found]
+    say(table(["name", "classes", "images", "licence", "what it is"], rows))

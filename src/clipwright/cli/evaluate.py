@@ -54,15 +54,18 @@ def evaluate(
       clipwright evaluate classifier imagenet-val/ --classes classnames.txt --json
     """
     from clipwright import Classifier, api
-    from clipwright.cli.output import show_json
+    from clipwright.cli.output import note, show_json
     from clipwright.cli.run_folder import maybe_run
-    from clipwright.cli.summaries import show_evaluation
+    from clipwright.cli.summaries import show_evaluation, show_problems
     from clipwright.core.atomic import write_json
 
-    with maybe_run(out, resolved(ctx), overwrite=overwrite, free=("device",)) as run:
+    with maybe_run(out, resolved(ctx), overwrite=overwrite, free=("device",), products=("evaluation.json",)) as run:
         model = Classifier.load(classifier, device=device)
         result = api.evaluate(model, data, classes=classes, device=device, quiet=quiet)
         figures = result.as_json()
+        show_problems(result.problems, run, quiet=quiet)
+        for line in result.notes:
+            note(f"Note: {line}", quiet=quiet)
         if run is not None and out is not None:
             write_json(out / "evaluation.json", figures)
             run.finish(summary=figures)

@@ -57,7 +57,7 @@ def extract(
         str, typer.Option("--shard", metavar="I/N", help="Do part I of N; stores merge by copying.")
     ] = "1/1",
     workers: Annotated[
-        int | None, typer.Option("--workers", min=0, help="Processes that decode; one per core when left out.")
+        int | None, typer.Option("--workers", min=0, help="Processes that decode; a fit number when left out.")
     ] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Images encoded together.")] = None,
     device: Device = None,
@@ -78,6 +78,7 @@ def extract(
     from clipwright import api
     from clipwright.cli.output import safe, say, show_json
     from clipwright.cli.run_folder import maybe_run
+    from clipwright.cli.summaries import show_problems
 
     part = shard_of(shard)
     free = ("device", "shard", "workers", "batch_size", "out")
@@ -96,10 +97,17 @@ def extract(
             quiet=quiet,
             **({} if recipe is None else {"recipe": recipe}),
         )
-        summary: dict[str, Any] = {"store": str(store.path), "images": len(store), "problems": len(store.problems)}
+        summary: dict[str, Any] = {
+            "store": str(store.folder),
+            "images": len(store),
+            "complete": store.complete,
+            "problems": [{"id": name, "reason": reason} for name, reason in store.problems],
+        }
+        show_problems(store.problems, run, quiet=quiet)
         if run is not None:
             run.finish(summary=summary)
     if as_json:
         show_json(summary)
     else:
-        say(f"{summary['images']} images are in {safe(summary['store'])}; {summary['problems']} were skipped.")
+        state = "complete" if store.complete else "other parts are still to come"
+        say(f"{safe(summary['store'])}: {len(store)} images, {len(store.problems)} unreadable; {state}.")

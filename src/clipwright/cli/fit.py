@@ -71,9 +71,11 @@ def fit(
     """
     from clipwright import api
     from clipwright.cli.run_folder import RunFolder
-    from clipwright.cli.summaries import fit_summary, show_fit
+    from clipwright.cli.summaries import fit_summary, show_fit, show_problems
 
-    with RunFolder(out, resolved(ctx), overwrite=overwrite, free=("device", "store")) as run:
+    with RunFolder(
+        out, resolved(ctx), overwrite=overwrite, free=("device", "store"), products=("classifier.json", "report.html")
+    ) as run:
         opened = api.open_data(data, classes)
         if run.finished and run.finished["data"] == opened.digest and (out / "classifier.json").is_file():
             run.tell(f"{out} is finished already: nothing to do.", quiet=quiet)
@@ -94,9 +96,10 @@ def fit(
         )
         for epoch, loss in enumerate(done.fitted.trace.losses, start=1):
             run.metric("epoch", epoch=epoch, loss=loss)
-        done.classifier.save(out, overwrite=True)
-        summary = fit_summary(done.classifier)
+        show_problems(done.prepared.problems, run, quiet=quiet)
+        summary = fit_summary(done)
         for line in summary["notes"]:
             run.tell(f"Note: {line}", quiet=quiet)
+        done.classifier.save(out, overwrite=True)
         run.finish(data=opened.digest, summary=summary)
         show_fit(summary, out, as_json=as_json)

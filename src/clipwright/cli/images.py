@@ -9,10 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from clipwright.core.errors import DataError
-
-SUFFIXES = frozenset(
-    (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
-)
+from clipwright.data.images import EXTENSIONS
 
 
 def expand(sources: Iterable[str]) -> Iterator[str]:
@@ -51,5 +48,5 @@ def _walk(folder: str) -> Iterator[str]:
     for root, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+            if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS:
                 yield os.path.join(root, name)  # noqa: PTH118 - keeps the path as it was typed

@@ -30,6 +30,7 @@ class RunFolder:
         config: the resolved config of this run.
         overwrite: whether the traces of a run with another config may be replaced.
         free: options that may differ between a run and its continuation, because they don't change the result.
+        products: files that the run ends with; `overwrite` removes those of the run before.
 
     Attributes:
         resumed: whether an earlier run with the same config was found.
@@ -40,7 +41,13 @@ class RunFolder:
     """
 
     def __init__(
-        self, folder: Path, config: Mapping[str, Any], *, overwrite: bool = False, free: tuple[str, ...] = ()
+        self,
+        folder: Path,
+        config: Mapping[str, Any],
+        *,
+        overwrite: bool = False,
+        free: tuple[str, ...] = (),
+        products: tuple[str, ...] = (),
     ) -> None:
         self.folder = folder
         self.config = dict(config)
@@ -48,15 +55,15 @@ class RunFolder:
         self.finished: dict[str, Any] | None = None
         self._journal = Journal(folder / METRICS)
         self._start = time.monotonic()
-        self._claim(overwrite, free)
+        self._claim(overwrite, ("out", *free), products)
         self._handler = _Handler(self)
 
-    def _claim(self, overwrite: bool, free: tuple[str, ...]) -> None:
+    def _claim(self, overwrite: bool, free: tuple[str, ...], products: tuple[str, ...]) -> None:
         if self.folder.exists() and not self.folder.is_dir():
             raise UsageError(f"--out {self.folder} is a file: give a folder.")
         before = None if overwrite else _read(self.folder / CONFIG)
         if overwrite:
-            for name in (METRICS, LOG, CONFIG):
+            for name in (*products, METRICS, LOG, CONFIG):
                 (self.folder / name).unlink(missing_ok=True)
         elif before is not None:
             if difference := _difference(before, self.config, free):
@@ -154,12 +161,10 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any], free: tuple[s
 
 
 @contextmanager
-def maybe_run(
-    folder: Path | None, config: Mapping[str, Any], *, overwrite: bool = False, free: tuple[str, ...] = ()
-) -> Iterator[RunFolder | None]:
-    """A run's folder where one was asked for, else None."""
+def maybe_run(folder: Path | None, config: Mapping[str, Any], **options: Any) -> Iterator[RunFolder | None]:
+    """A run's folder (`options` as for `RunFolder`) where one was asked for, else None."""
     if folder is None:
         yield None
         return
-    with RunFolder(folder, config, overwrite=overwrite, free=free) as run:
+    with RunFolder(folder, config, **options) as run:
         yield run

@@ -5,17 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clipwright.cli.output import safe, say, show_json, table
+from clipwright.cli.output import note, safe, say, show_json, table
 
 if TYPE_CHECKING:
-    from clipwright import Classifier
-    from clipwright.api import Evaluation
+    from collections.abc import Sequence
+
+    from clipwright.api import Evaluation, FitRun
+    from clipwright.cli.run_folder import RunFolder
+
+_SPLITS = {"test": "test split", "val": "validation split", "all": "all that are labelled"}
+_SHOWN = 5  # problems listed on the terminal; all are in the log
 
 
-def fit_summary(classifier: Classifier) -> dict[str, Any]:
-    """What a reader wants to know of a classifier, as JSON."""
-    described = classifier.describe()
+def fit_summary(run: FitRun) -> dict[str, Any]:
+    """What a reader wants to know of a fit, as JSON; `held_out` is scored here, once."""
+    described = run.classifier.describe()
     card, trace, backbone = described["card"], described["trace"], described["backbone"]
+    held_out = run.evaluate()
     return {
         "method": card.get("method"),
         "reason": card.get("reason"),
@@ -28,6 +34,7 @@ def fit_summary(classifier: Classifier) -> dict[str, Any]:
         "calibration": card.get("calibration"),
         "skipped_images": card.get("skipped_images", 0),
         "seconds": round(float(trace["seconds"]), 3),
+        "held_out": None if held_out is None else held_out.as_json(),
         "notes": list(dict.fromkeys([*card.get("notes", ()), *trace["notes"]])),
     }
 
@@ -37,17 +44,19 @@ def show_fit(summary: dict[str, Any], out: Path, *, as_json: bool) -> None:
     if as_json:
         show_json({"out": str(out), **summary})
         return
-    labels = summary["labels_per_class"] or []
-    low, high = (min(labels), max(labels)) if labels else (0, 0)
+    labels = summary["labels_per_class"] or [0]
+    low, high = min(labels), max(labels)
     rows = [
-        ("method", f"{summary['method']}" + (f" ({summary['reason']})" if summary["reason"] else "")),
-        ("backbone", summary["backbone"] or "none: ready-made features"),
+        ("method", f"{summary['method']}: {summary['reason']}"),
+        ("backbone", summary["backbone"] or "none, ready-made features"),
         ("classes", summary["classes"]),
         ("labels per class", low if low == high else f"{low} to {high}"),
         *((key, f"{_short(value)} ({summary['how'].get(key, 'fixed')})") for key, value in summary["chosen"].items()),
         ("skipped images", summary["skipped_images"]),
         ("seconds to fit", f"{summary['seconds']:.2f}"),
     ]
+    if (held_out := summary["held_out"]) is not None:
+        rows.append(("held-out accuracy", f"{_interval(held_out)} on {held_out['n']} images"))
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         say(f"{name:<{width}}  {safe(str(value))}")
@@ -56,22 +65,44 @@ def show_fit(summary: dict[str, Any], out: Path, *, as_json: bool) -> None:
 
 def show_evaluation(evaluation: Evaluation) -> None:
     """Print accuracy with its interval, calibration, and the classes."""
-    e = evaluation
-    say(f"images    {e.n}")
-    say(f"accuracy  {100 * e.top1:.2f} %  (95 % interval {100 * e.low:.2f} to {100 * e.high:.2f})")
-    say(f"macro     {100 * e.macro:.2f} %  (mean of the classes)")
-    for k, value in sorted(e.topk.items()):
-        say(f"top-{k:<5} {100 * value:.2f} %")
-    say(f"ECE       {e.ece:.4f}")
-    say(f"NLL       {e.nll:.4f}")
+    e = evaluation.as_json()
+    rows = [
+        ("images", f"{e['n']} ({_SPLITS.get(e['split'], e['split'])})"),
+        ("accuracy", _interval(e)),
+        ("macro accuracy", f"{_percent(e['macro'])} (mean of the classes)"),
+        *((f"top-{k} accuracy", _percent(value)) for k, value in e["topk"].items()),
+        ("calibration error", f"{e['ece']:.4f}"),
+        ("log loss", f"{e['nll']:.4f}"),
+        ("Brier score", f"{e['brier']:.4f}"),
+    ]
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        say(f"{name:<{width}}  {value}")
     say()
-    rows = [[name, _class_cell(value)] for name, value in e.per_class.items()]
-    say(table(["class", "accuracy %"], rows))
+    classes = [[name, _percent(c["accuracy"]), c["n"]] for name, c in e["per_class"].items()]
+    say(table(["class", "accuracy", "images"], classes))
 
 
-def _class_cell(value: Any) -> str:
-    accuracy = value["accuracy"] if isinstance(value, dict) else value
-    return f"{100 * float(accuracy):.2f}"
+def show_problems(problems: Sequence[tuple[str, str]], run: RunFolder | None, *, quiet: bool) -> None:
+    """List images that couldn't be read: all in the run's log, the first few on standard error."""
+    for number, (name, reason) in enumerate(problems):
+        line = f"skipped {name}: {reason}"
+        if run is not None:
+            run.log(line)
+        if number < _SHOWN:
+            note(line, quiet=quiet)
+    if len(problems) > _SHOWN:
+        where = f", all in {run.folder / 'log.txt'}" if run is not None else ""
+        note(f"... and {len(problems) - _SHOWN} more images that could not be read{where}", quiet=quiet)
+
+
+def _interval(figures: dict[str, Any]) -> str:
+    low, high = 100 * figures["low"], 100 * figures["high"]
+    return f"{_percent(figures['top1'])} (95 % interval {low:.2f} to {high:.2f})"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.2f} %"
 
 
 def _short(value: Any) -> str:
