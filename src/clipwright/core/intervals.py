@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,6 +120,31 @@ def paired_difference(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interv
     if len(x) != len(y):
         raise DataError(f"a paired comparison needs the same draws on both sides; there are {len(x)} and {len(y)}.")
     return over_draws(x - y, level)
+
+
+def paired_shares(a: Sequence[ArrayLike], b: Sequence[ArrayLike], level: float = 0.95) -> Interval:
+    """Interval of the difference between two mean shares over the same draws and the same test images.
+
+    The rule is that of `over_draws_and_samples` applied to the differences: Student's t over draws, and the normal
+    interval of the mean difference over a draw's test images, added in quadrature; the ends stay within -1 and 1.
+    With one draw it covers the test images only.
+
+    Args:
+        a: for each of m draws, (n,) whether one method was right on each test image.
+        b: the same of another method, on the same images in the same order.
+        level: confidence, between 0 and 1.
+
+    Raises:
+        DataError: the draws or their images differ in number, or there are none.
+    """
+    left, right = ([np.asarray(x, dtype=np.float64) for x in side] for side in (a, b))
+    if not left or [x.shape for x in left] != [x.shape for x in right] or not all(x.size for x in left):
+        raise DataError("a paired comparison needs the same draws and the same test images on both sides.")
+    differences = [x - y for x, y in zip(left, right, strict=True)]
+    draws = over_draws([d.mean() for d in differences], level)
+    error = math.sqrt(float(np.mean([d.var() / d.size for d in differences])))
+    half = math.hypot(draws.high - draws.mean if draws.known else 0.0, _z(level) * error)
+    return Interval(draws.mean, max(-1.0, draws.mean - half), min(1.0, draws.mean + half))
 
 
 def _values(values: ArrayLike) -> np.ndarray:

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from clipwright.core.atomic import atomic_file, write_json
 from clipwright.core.errors import DataError, FormatError
-from clipwright.core.intervals import Interval, over_draws_and_samples, paired_difference
+from clipwright.core.intervals import Interval, over_draws_and_samples, paired_shares
 
 KIND = "clipwright-results"
 FORMAT = 1
@@ -40,6 +41,7 @@ CELLS = pa.schema(
         ("seconds_fit", pa.float64()),
         ("seconds_predict", pa.float64()),
         ("n_test", pa.int64()),
+        ("right", pa.binary()),  # one bit per test image, in the data set's order: was it named right
         ("labels_per_class", pa.list_(pa.int32())),  # labels the method was given, validation included
         ("chosen", pa.string()),  # JSON: value of each hyper-parameter
         ("how", pa.string()),  # JSON: where each value came from
@@ -164,21 +166,17 @@ class Results:
 
     def values(self, method: str, shots: int, group: tuple[str, str], metric: str = "top1") -> dict[int, float]:
         """A metric by draw."""
-        rows = zip(*(self.cells[c].to_pylist() for c in (*_KEYS, "draw", metric)), strict=True)
-        wanted = (*group, method, shots)
-        return {draw: value for *key, draw, value in rows if tuple(key) == wanted}
+        return self._column(method, shots, group, metric)
 
-    def difference(
-        self, one: tuple[str, int], other: tuple[str, int], group: tuple[str, str], metric: str = "top1"
-    ) -> Interval:
-        """Paired difference of a metric between two (method, shots), over the draws that both have.
+    def difference(self, one: tuple[str, int], other: tuple[str, int], group: tuple[str, str]) -> Interval:
+        """Paired difference of top-1 accuracy between two (method, shots), over the draws that both have.
 
-        A cell that no draw changes is compared with every draw of the other.
+        The interval is that of `paired_shares`. A cell that no draw changes is compared with every draw of the other.
 
         Raises:
             DataError: they share no draw.
         """
-        a, b = (self.values(*side, group, metric) for side in (one, other))
+        a, b = (self._right(*side, group) for side in (one, other))
         if one[1] == 0 and len(a) == 1:
             a = dict.fromkeys(b, next(iter(a.values())))
         elif other[1] == 0 and len(b) == 1:
@@ -186,12 +184,23 @@ class Results:
         shared = sorted(a.keys() & b.keys())
         if not shared:
             raise DataError(f"{one[0]} at {one[1]} and {other[0]} at {other[1]} shots share no draw.")
-        return paired_difference([a[d] for d in shared], [b[d] for d in shared])
+        return paired_shares([a[d] for d in shared], [b[d] for d in shared])
+
+    def _right(self, method: str, shots: int, group: tuple[str, str]) -> dict[int, NDArray[np.uint8]]:
+        """Which test images were named right, by draw."""
+        found = self._column(method, shots, group, "right")
+        sizes = self._column(method, shots, group, "n_test")
+        return {d: np.unpackbits(np.frombuffer(bits, np.uint8), count=sizes[d]) for d, bits in found.items()}
+
+    def _column(self, method: str, shots: int, group: tuple[str, str], column: str) -> dict[int, Any]:
+        rows = zip(*(self.cells[c].to_pylist() for c in (*_KEYS, "draw", column)), strict=True)
+        wanted = (*group, method, shots)
+        return {draw: value for *key, draw, value in rows if tuple(key) == wanted}
 
     def leaders(self) -> set[tuple[str, str, str, int]]:
         """The best (data set, backbone, method, shots) at each number of shots, with all that tie with it.
 
-        Two tie when the 95 % interval of their paired difference over draws holds zero; one draw tells nothing apart.
+        Two tie when the 95 % interval of their paired difference over draws and test images holds zero.
         """
         found = set()
         rows = self.summary()

@@ -241,7 +241,7 @@ class _Bench:
         logits = _logits(fitted, features, task)
         scored_at = time.perf_counter()
         scores = score_rows(logits, self.labels[rows])
-        row = self._row(job, task, fitted) | scores.summary()
+        row = self._row(job, task, fitted) | scores.summary() | {"right": np.packbits(scores.correct).tobytes()}
         row |= {"seconds_fit": fitted_at - start, "seconds_predict": scored_at - fitted_at, "n_test": len(rows)}
         if self.plan.calibrate:
             found, _ = temperature(method, task)
@@ -312,13 +312,18 @@ class _Bench:
             "notes": [self.pools.note, *prepared.dataset.notes, *prepared.notes],
             "skipped": [list(problem) for problem in prepared.problems],
             "seconds_prepare": prepared.seconds,
-            "versions": {
-                "clipwright": __version__,
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "numpy": np.__version__,
-            },
+            "versions": versions(),
         }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes."""
+    return {
+        "clipwright": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
 
 
 def _logits(fitted: Fitted, features: Features, task: Task) -> NDArray[np.float64]:

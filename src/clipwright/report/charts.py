@@ -54,9 +54,16 @@ def accuracy_curves(curves: Sequence[Curve], *, key: str, width: int = 760, heig
         axes = figure.add_axes(_box(drawn, width, height))
         places = _places({p.shots for curve in drawn for p in curve.points})
         _frame(axes, places, [p for curve in drawn for p in curve.points])
-        ends = [_draw(axes, curve, style, places) for curve, style in zip(drawn, _styles(drawn), strict=True)]
+        shade = 0.16 if len(drawn) <= 2 else 0.09  # bands of many methods lie over each other
+        ends = [_draw(axes, curve, style, places, shade) for curve, style in zip(drawn, _styles(drawn), strict=True)]
         _name_ends(axes, ends, height)
         return _svg(figure, key, _described(drawn))
+
+
+def series_colours(curves: Sequence[Curve]) -> dict[str, str]:
+    """The CSS variable of each method's colour, for whatever else on the page speaks of it."""
+    drawn = [curve for curve in curves if curve.points]
+    return {curve.method: _VARIABLES[colour] for curve, (colour, _) in zip(drawn, _styles(drawn), strict=True)}
 
 
 def _styles(curves: Sequence[Curve]) -> list[tuple[str, str]]:
@@ -101,9 +108,8 @@ def _frame(axes: Axes, places: dict[int, float], points: Sequence[CurvePoint]) -
     axes.set_xlim(min(places.values()) - 0.05 * span, max(places.values()) + 0.03 * span)
     shown = sorted(places, key=lambda s: places[s])
     axes.set_xticks([places[s] for s in shown], [str(s) for s in shown])
-    axes.set_xlabel(
-        "labelled images per class" + (" (0 = names only)" if 0 in places else ""), color=_MUTED, labelpad=6
-    )
+    label = "labelled images per class" + (" (0 = names only)" if 0 in places else "")
+    axes.set_xlabel(label, loc="left", color=_MUTED, labelpad=8)
     axes.tick_params(length=0, colors=_MUTED, pad=7)
     axes.grid(axis="y", color=_RULE, linewidth=1 * _POINT)
     axes.set_axisbelow(True)
@@ -112,7 +118,9 @@ def _frame(axes: Axes, places: dict[int, float], points: Sequence[CurvePoint]) -
         spine.set_visible(False)
 
 
-def _draw(axes: Axes, curve: Curve, style: tuple[str, str], places: dict[int, float]) -> tuple[float, str, str]:
+def _draw(
+    axes: Axes, curve: Curve, style: tuple[str, str], places: dict[int, float], shade: float
+) -> tuple[float, str, str]:
     colour, marker = style
     x = [places[p.shots] for p in curve.points]
     mean, low, high = ([100 * getattr(p, part) for p in curve.points] for part in ("mean", "low", "high"))
@@ -121,7 +129,7 @@ def _draw(axes: Axes, curve: Curve, style: tuple[str, str], places: dict[int, fl
         axes.axhline(mean[0], color=colour, linewidth=1.5 * _POINT, dashes=(4, 3), zorder=2)
         axes.vlines(x, low, high, color=colour, linewidth=5 * _POINT, alpha=0.3, zorder=2)
     else:
-        axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0, zorder=2)
+        axes.fill_between(x, low, high, color=colour, alpha=shade, linewidth=0, zorder=2)
         axes.plot(x, mean, color=colour, linewidth=2.25 * _POINT, zorder=3)
     axes.plot(x, mean, color=colour, marker=marker, markersize=7 * _POINT, linestyle="none", zorder=4, clip_on=False)
     return mean[-1], _label(curve), colour

@@ -12,7 +12,7 @@ from clipwright.core.errors import DataError
 from clipwright.core.intervals import Interval
 from clipwright.data.dataset import Dataset
 from clipwright.protocol.results import Results, Summary
-from clipwright.report.facts import HOW, run_facts
+from clipwright.report.facts import HOW, run_facts, shown
 from clipwright.report.outcomes import Outcomes
 from clipwright.report.page import Curve, CurvePoint, Fact, Headline, Page, Score, Setting
 from clipwright.report.text import count, percent
@@ -114,10 +114,8 @@ def _aside(results: Results, rows: Sequence[Summary], best: Summary) -> str:
 
 def _change(gain: Interval) -> str:
     size = f"{abs(100 * gain.mean):.1f} points"
-    if not gain.known:
-        return f"{'add' if gain.mean >= 0 else 'cost'} {size} on this one draw, which says little about others"
     if 0.0 in gain:
-        return "make no difference that the draws could show"
+        return f"make no difference that these images and draws could show ({100 * gain.mean:+.1f} points)"
     ends = sorted((abs(100 * gain.low), abs(100 * gain.high)))
     return f"{'add' if gain.mean > 0 else 'cost'} {size} ({ends[0]:.1f} to {ends[1]:.1f})"
 
@@ -165,8 +163,8 @@ def _scores_note(rows: Sequence[Summary]) -> str:
         )
     if len({r.shots for r in rows}) < len(rows):
         text += (
-            " Tied: the paired 95 % interval of the difference to the best over the same draws includes zero, so this "
-            "comparison can't tell the two apart."
+            " Tied: the 95 % interval of the difference to the best, paired by draw and test image, includes zero, so "
+            "this comparison can't tell the two apart."
         )
     return text
 
@@ -214,13 +212,6 @@ def _settings(results: Results, group: tuple[str, str]) -> tuple[Setting, ...]:
     )
 
 
-def shown(value: Any) -> str:
-    """A hyper-parameter's value in few characters."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return "none" if value is None else str(value)
-
-
 def _by_shots(found: dict[int, list[str]]) -> str:
     by_value: dict[str, list[int]] = {}
     for shots, values in found.items():
@@ -257,8 +248,8 @@ def _against_names(results: Results, rows: Sequence[Summary]) -> list[str]:
         if r.shots == 0:
             continue
         gain = results.difference((r.method, r.shots), (base.method, 0), r.group)
-        if gain.known and gain.high < 0:
+        if gain.high < 0:
             found.append(f"{r.method} with {_labels(r.shots)} is worse than names alone: its labels {_change(gain)}.")
-        elif gain.known and 0.0 in gain:
+        elif 0.0 in gain:
             found.append(f"{r.method} with {_labels(r.shots)} can't be told from names alone ({base.method}).")
     return found

@@ -65,3 +65,10 @@ def identity(backbone: str, backbone_digest: str, dataset_digest: str) -> list[F
 def versions(found: Mapping[str, str]) -> Fact:
     """Versions of what ran."""
     return Fact("Versions", ", ".join(f"{name} {version}" for name, version in found.items()))
+
+
+def shown(value: Any) -> str:
+    """A hyper-parameter's value in few characters."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "none" if value is None else str(value)

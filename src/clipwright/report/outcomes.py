@@ -24,7 +24,7 @@ class Outcomes:
 
     Attributes:
         ids: n row identifiers of the data set.
-        label: (n,) true classes.
+        label: (n,) true classes, -1 where they aren't known.
         predicted: (n,) predicted classes.
         confidence: (n,) probabilities of the predicted classes.
         class_names: C names.
@@ -75,24 +75,42 @@ class Outcomes:
         ]
         return tuple(g for g in found if g.examples)
 
+    def unlabeled_galleries(self, dataset: Dataset | None) -> tuple[Gallery, ...]:
+        """Images whose class isn't known: some of each predicted class, and those it is least sure of."""
+        some = self._mixed(np.arange(len(self.ids)))
+        doubtful = np.argsort(self.confidence, kind="stable")[:SHOWN]
+        found = [
+            Gallery(
+                "Unlabeled images",
+                "Picked by chance, one predicted class after another.",
+                self._examples(some, dataset),
+            ),
+            Gallery(
+                "Least certain",
+                "Label these first: they are where the classifier hesitates.",
+                self._examples(doubtful, dataset),
+            ),
+        ]
+        return tuple(g for g in found if g.examples)
+
     def _mixed(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """A chance sample that takes each class once before any twice; the same on every run."""
+        """A chance sample that takes each predicted class once before any twice; the same on every run."""
         keys = row_keys([self.ids[i] for i in rows], 0, "gallery")
         order = rows[np.argsort(keys)]
         seen: dict[int, int] = {}
         turns = []
         for i in order:
-            turns.append(seen.setdefault(int(self.label[i]), 0))
-            seen[int(self.label[i])] += 1
+            turns.append(seen.setdefault(int(self.predicted[i]), 0))
+            seen[int(self.predicted[i])] += 1
         chosen = order[np.argsort(turns, kind="stable")][:SHOWN]
-        return chosen[np.argsort(self.label[chosen], kind="stable")]
+        return chosen[np.argsort(self.predicted[chosen], kind="stable")]
 
     def _examples(self, rows: NDArray[np.int64], dataset: Dataset | None) -> tuple[Example, ...]:
         pictures = _pictures(dataset, [self.ids[i] for i in rows])
         return tuple(
             Example(
                 self.ids[i],
-                self.class_names[self.label[i]],
+                self.class_names[self.label[i]] if self.label[i] >= 0 else None,
                 self.class_names[self.predicted[i]],
                 float(self.confidence[i]),
                 *pictures.get(self.ids[i], (None, False)),

@@ -77,7 +77,7 @@ class Example:
 
     Attributes:
         id: where the image is, relative to the data.
-        label: name of the true class.
+        label: name of the true class, or None where it isn't known.
         predicted: name of the predicted class.
         confidence: probability of the predicted class, 0 to 1.
         thumbnail: a ``data:image/...;base64,`` address, or None where there is no picture.
@@ -85,16 +85,16 @@ class Example:
     """
 
     id: str
-    label: str
+    label: str | None
     predicted: str
     confidence: float
     thumbnail: str | None = None
     small: bool = False
 
     @property
-    def correct(self) -> bool:
-        """Whether the prediction is right."""
-        return self.label == self.predicted
+    def correct(self) -> bool | None:
+        """Whether the prediction is right, or None where that isn't known."""
+        return None if self.label is None else self.label == self.predicted
 
 
 @dataclass(frozen=True)

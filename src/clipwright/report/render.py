@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from clipwright import __version__
 from clipwright.core.atomic import write_bytes
-from clipwright.report.charts import accuracy_curves
+from clipwright.report.charts import accuracy_curves, series_colours
 from clipwright.report.page import Page, Score
 from clipwright.report.text import clean, count, duration, percent
 
@@ -32,6 +32,7 @@ def render(page: Page) -> str:
         version=__version__,
         curves=_charts(page),
         scale=_scale(page.scores),
+        colours=series_colours(page.curves),
         classes=sorted(page.classes, key=lambda c: (c.share, c.name)),
         worst=WORST,
         best=BEST,
