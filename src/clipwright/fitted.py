@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 
-from clipwright.core.errors import NeedsError
+from clipwright.core.errors import DataError, NeedsError
 from clipwright.heads.base import Head
 from clipwright.task import Features
 
@@ -57,6 +57,9 @@ class Fitted:
         prompt: a soft prompt that a black box must be sent at prediction, or None.
         query_logits: (n, C) answer for `task.query` of a transductive method, or None.
         trace: how the fit came about.
+
+    Raises:
+        DataError: the head or the answers hold NaN or infinity.
     """
 
     head: Head
@@ -64,6 +67,12 @@ class Fitted:
     prompt: torch.Tensor | None = None
     query_logits: torch.Tensor | None = None
     trace: FitTrace = field(default_factory=FitTrace)
+
+    def __post_init__(self) -> None:
+        parts = {**self.head.state_dict(), "the answers to the query": self.query_logits}
+        for name, tensor in parts.items():
+            if tensor is not None and tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                raise DataError(f"the fit came out as NaN or infinity ({name}): look for broken rows in the features.")
 
     @torch.inference_mode()
     def __call__(self, features: Features) -> torch.Tensor:

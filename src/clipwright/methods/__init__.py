@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ def names() -> tuple[str, ...]:
 
 
 def get(name: str) -> type[Method]:
-    """The class of a method; case, dashes and underscores in `name` don't matter.
+    """The class of a method; case, spaces, dashes and underscores in `name` don't matter.
 
     Raises:
         UsageError: no such method.
@@ -42,10 +43,14 @@ def get(name: str) -> type[Method]:
 def make(name: str, **hyper_parameters: Any) -> Method:
     """A configured method.
 
+    Values may be text, as the command line has them: ``"0.5"``, ``"true"``, ``"none"`` (where the field allows None),
+    or a JSON list or object.
+
     Raises:
         UsageError: no such method or field, or a value out of its range.
     """
     import dataclasses
+    from typing import get_type_hints
 
     from pydantic import ValidationError
 
@@ -53,13 +58,32 @@ def make(name: str, **hyper_parameters: Any) -> Method:
     known = [f.name for f in dataclasses.fields(kind)]  # type: ignore[arg-type] # every method is a dataclass
     for field in hyper_parameters:
         if field not in known:
-            raise UsageError(f"{name} has no hyper-parameter {field!r}: it has {', '.join(known) or 'none'}.")
+            raise UsageError(f"{kind.title} has no hyper-parameter {field!r}: it has {', '.join(known) or 'none'}.")
+    hints = get_type_hints(kind)
     try:
-        return kind(**hyper_parameters)
+        return kind(**{field: _parsed(value, hints[field]) for field, value in hyper_parameters.items()})
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{name}: {where} = {first['input']!r} is not allowed: {first['msg']}.") from error
+        errors = error.errors()
+        where = str(errors[0]["loc"][0])
+        reasons = " or ".join(dict.fromkeys(e["msg"] for e in errors if str(e["loc"][0]) == where))
+        shown = hyper_parameters[where]
+        raise UsageError(f"{kind.title}: {where} = {shown!r} is not allowed: {reasons}.") from error
+
+
+def _parsed(value: Any, hint: Any) -> Any:
+    """`value`, with the spellings of None, lists and objects that the command line has; pydantic reads the rest."""
+    import json
+    from typing import get_args
+
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if text.lower() in {"none", "null"} and type(None) in get_args(hint):
+        return None
+    if text.startswith(("[", "{")):
+        with suppress(ValueError, RecursionError):
+            return json.loads(text)
+    return text
 
 
 def runnable(task: Task) -> tuple[str, ...]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -23,12 +24,37 @@ class Requirements:
     access: frozenset[Access] = frozenset({Access.FEATURES})
 
 
+@dataclass(frozen=True)
+class Tags:
+    """What a method is like, as data that the conformance checks and the runner read.
+
+    Attributes:
+        transductive: `Fitted.query_logits` answers `task.query` as a whole.
+        exempt: conformance checks that don't hold for this method by its nature, each with the reason.
+        tolerance: how far logits in float32 may lie from those in float64, relative to the largest.
+    """
+
+    transductive: bool = False
+    exempt: Mapping[str, str] = field(default_factory=dict)
+    tolerance: float = 1e-3
+
+
 class Method(ABC):
-    """A way to fit a classifier. Subclasses are frozen pydantic dataclasses: hyper-parameters are fields."""
+    """A way to fit a classifier. Subclasses are frozen pydantic dataclasses: hyper-parameters are fields.
+
+    A subclass keeps what `clipwright.methods.conformance` checks, or says in its tags why it doesn't.
+
+    Attributes:
+        title: what users call it.
+        summary: what it needs and does, half a line.
+        paper: authors, title, venue, year.
+        tags: what it is like.
+    """
 
     title: ClassVar[str]
     summary: ClassVar[str]
     paper: ClassVar[str] = ""
+    tags: ClassVar[Tags] = Tags()
 
     @abstractmethod
     def requires(self) -> Requirements:

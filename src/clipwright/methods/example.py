@@ -1,0 +1,98 @@
+"""A small made-up task that meets every data need, for checks of methods and for trying out a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from clipwright.core.rng import generator
+from clipwright.task import BlackBox, Features, Need, Task, TextFeatures, Tower
+
+_PROMPTS, _VIEWS, _SECOND = 3, 4, 6
+
+
+@dataclass(frozen=True)
+class Example:
+    """A task, and rows to predict that it doesn't hold, with their labels."""
+
+    task: Task
+    test: Features
+
+
+class _Maker:
+    """Draws rows around class centres; a draw depends on seed and name alone."""
+
+    def __init__(self, classes: int, dim: int, dtype: torch.dtype, seed: int) -> None:
+        self.classes, self.dtype, self.seed = classes, dtype, seed
+        self.centres = self.normal("centres", classes, dim) / np.sqrt(dim)
+        self.second = self.normal("second centres", classes, _SECOND)
+        self.matrix = self.normal("projection", dim + 4, dim) / np.sqrt(dim)
+
+    def normal(self, name: str, *shape: int) -> np.ndarray:
+        return generator(self.seed, "example", name).standard_normal(shape)
+
+    def tensor(self, values: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self.dtype)
+
+    def rows(self, name: str, per_class: int, needs: frozenset[Need]) -> Features:
+        y = np.repeat(np.arange(self.classes), per_class)
+        n, dim = len(y), self.centres.shape[1]
+        x = 10 * (self.centres[y] + 0.9 * self.normal(name, n, dim) / np.sqrt(dim))
+        noise = 3 * self.normal(f"{name} views", n, _VIEWS, dim) / np.sqrt(dim)
+        pixels = (np.abs(x[:, :3, None, None]) * 20 + np.zeros((1, 1, 8, 8))).astype(np.uint8)
+        return Features(
+            self.tensor(x),
+            torch.from_numpy(y),
+            ids=tuple(f"{name}/{i}" for i in range(n)),
+            views=self.tensor(x[:, None] + noise) if Need.VIEWS in needs else None,
+            pre_projection=self.tensor(x @ np.linalg.pinv(self.matrix)) if Need.PRE_PROJECTION in needs else None,
+            second=self.tensor(self.second[y] + self.normal(f"{name} 2", n, _SECOND)) if Need.SECOND in needs else None,
+            source=(lambda i: pixels[i]) if Need.IMAGES in needs else None,
+        )
+
+    def text(self) -> TextFeatures:
+        rows = self.centres + 0.3 * self.normal("texts", _PROMPTS, *self.centres.shape) / np.sqrt(self.centres.shape[1])
+        lengths = 7 + self.normal("lengths", _PROMPTS, self.classes, 1) / 2
+        return TextFeatures(self.tensor(rows / np.linalg.norm(rows, axis=-1, keepdims=True) * lengths))
+
+
+def example(
+    needs: Iterable[Need] = tuple(Need),
+    *,
+    classes: int = 5,
+    shots: int = 3,
+    dim: int = 16,
+    dtype: torch.dtype = torch.float64,
+    access: Tower | BlackBox | None = None,
+    seed: int = 0,
+) -> Example:
+    """Make a task that meets `needs` and nothing else, and rows to predict.
+
+    Args:
+        needs: the data that the task holds.
+        classes: C, at least 1.
+        shots: labelled rows per class.
+        dim: D, at least 3.
+        dtype: of all features.
+        access: the model behind the features.
+        seed: other seeds make other data.
+    """
+    wanted = frozenset(needs)
+    maker = _Maker(classes, dim, dtype, seed)
+    labelled = bool(wanted & {Need.LABELS, Need.VIEWS})
+    others = {Need.UNLABELED: "unlabeled", Need.QUERY: "query"}
+    if wanted and not labelled and not wanted & set(others) and wanted - {Need.TEXT}:
+        labelled = True  # the remaining needs are about rows, so there must be some
+    task = Task(
+        tuple(f"class {c}" for c in range(classes)),
+        maker.text() if Need.TEXT in wanted else None,
+        maker.rows("support", shots, wanted) if labelled else None,
+        **{name: maker.rows(name, 4, wanted) if need in wanted else None for need, name in others.items()},  # type: ignore[arg-type] # the two row fields
+        projection=maker.tensor(maker.matrix) if Need.PRE_PROJECTION in wanted else None,
+        access=access,
+        seed=seed,
+    )
+    return Example(task, maker.rows("test", 4, wanted))
