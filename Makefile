@@ -33,7 +33,7 @@ types: $(VENV)/.developed ## mypy, strict
 	$(BIN)/mypy
 
 docs: $(VENV)/.developed ## build the documentation into site/
-	NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/.developed ## run every benchmark, one after the other
 	set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
