@@ -1,7 +1,7 @@
 """One self-contained page: what was found, how sure it is, what was run."""
 
 from clipwright.report.comparison import comparison_page
-from clipwright.report.fitting import fit_page
+from clipwright.report.fit_page import fit_page
 from clipwright.report.page import Page
 from clipwright.report.render import render, write
 
