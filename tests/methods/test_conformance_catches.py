@@ -77,7 +77,8 @@ class LooksAtFirstRow(Good):
 
 class UsesImageNorms(Good):
     def weight(self, task: Task) -> torch.Tensor:
-        return super().weight(task) * torch.linalg.vector_norm(support(task).x)
+        weight: torch.Tensor = super().weight(task) * support(task).x.norm()
+        return weight
 
 
 class UsesTextNorms(Good):
