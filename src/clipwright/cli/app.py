@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -101,7 +102,8 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in before_dashes
     try:
         with plain_warnings(debug=debug):
-            code = root().main(list(arguments), prog_name="clipwright", standalone_mode=False)
+            typed = {"command": shlex.join(["clipwright", *arguments])}  # reports show it
+            code = root().main(list(arguments), prog_name="clipwright", standalone_mode=False, obj=typed)
     except BaseException as error:  # every failure ends here, in one sentence
         if debug and isinstance(error, Exception):
             import traceback

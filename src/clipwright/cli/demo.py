@@ -34,19 +34,24 @@ def demo(
       clipwright demo
       clipwright demo --out digits --draws 20 --seed 1
     """
-    from clipwright import api
+    from clipwright import Results, api
     from clipwright.cli.output import safe, say, show_json
     from clipwright.cli.run_folder import RunFolder
+    from clipwright.cli.summaries import accuracies, show_accuracies
 
-    with RunFolder(out, resolved(ctx), overwrite=overwrite) as run:
-        before = (run.finished or {}).get("report")
-        if before and Path(before).is_file():
+    page = out.absolute() / "report.html"
+    with RunFolder(out, resolved(ctx), overwrite=overwrite, products=("report.html",)) as run:
+        if run.finished and page.is_file():
             run.tell(f"{out} is finished already: nothing to do.", quiet=quiet)
-            page = Path(before)
         else:
             page = api.demo(out, seed=seed, draws=draws, quiet=quiet).absolute()
+        rows = accuracies(Results.load(out / "results"))
+        if not run.finished:
+            for row in rows:
+                run.metric("accuracy", **row)
             run.finish(report=str(page))
     if as_json:
-        show_json({"out": str(out.absolute()), "report": str(page)})
-    else:
-        say(f"The report is {safe(str(page))}: open it in a browser.")
+        show_json({"out": str(out.absolute()), "report": str(page), "accuracies": rows})
+        return
+    show_accuracies(rows)
+    say(f"The page is {safe(str(page))}: open it in a browser.")

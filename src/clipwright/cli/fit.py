@@ -100,6 +100,7 @@ def fit(
         summary = fit_summary(done)
         for line in summary["notes"]:
             run.tell(f"Note: {line}", quiet=quiet)
+        api.fit_report(done, out, command=ctx.obj["command"])
         done.classifier.save(out, overwrite=True)
         run.finish(data=opened.digest, summary=summary)
         show_fit(summary, out, as_json=as_json)

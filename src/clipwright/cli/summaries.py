@@ -10,6 +10,7 @@ from clipwright.cli.output import note, safe, say, show_json, table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from clipwright import Results
     from clipwright.api import Evaluation, FitRun
     from clipwright.cli.run_folder import RunFolder
 
@@ -18,10 +19,10 @@ _SHOWN = 5  # problems listed on the terminal; all are in the log
 
 
 def fit_summary(run: FitRun) -> dict[str, Any]:
-    """What a reader wants to know of a fit, as JSON; `held_out` is scored here, once."""
+    """What a reader wants to know of a fit, as JSON."""
     described = run.classifier.describe()
     card, trace, backbone = described["card"], described["trace"], described["backbone"]
-    held_out = run.evaluate()
+    figures = run.evaluation
     return {
         "method": card.get("method"),
         "reason": card.get("reason"),
@@ -34,7 +35,7 @@ def fit_summary(run: FitRun) -> dict[str, Any]:
         "calibration": card.get("calibration"),
         "skipped_images": card.get("skipped_images", 0),
         "seconds": round(float(trace["seconds"]), 3),
-        "held_out": None if held_out is None else held_out.as_json(),
+        "evaluation": None if figures is None else figures.as_json(),
         "notes": list(dict.fromkeys([*card.get("notes", ()), *trace["notes"]])),
     }
 
@@ -55,12 +56,45 @@ def show_fit(summary: dict[str, Any], out: Path, *, as_json: bool) -> None:
         ("skipped images", summary["skipped_images"]),
         ("seconds to fit", f"{summary['seconds']:.2f}"),
     ]
-    if (held_out := summary["held_out"]) is not None:
-        rows.append(("held-out accuracy", f"{_interval(held_out)} on {held_out['n']} images"))
+    if (figures := summary["evaluation"]) is not None:
+        rows.append((f"accuracy, {figures['split']}", f"{_interval(figures)} on {figures['n']} images"))
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         say(f"{name:<{width}}  {safe(str(value))}")
     say(f"The classifier is in {safe(str(out))}: clipwright predict {safe(str(out))} IMAGES...")
+
+
+def accuracies(results: Results) -> list[dict[str, Any]]:
+    """Mean accuracy of each method at each number of labels, as JSON; `leads`: no other is shown to be better."""
+    leaders = results.leaders()
+    return [
+        {
+            "method": s.method,
+            "shots": s.shots,
+            "draws": s.draws,
+            "accuracy": s.mean,
+            "low": s.low,
+            "high": s.high,
+            "leads": (s.dataset, s.backbone, s.method, s.shots) in leaders,
+        }
+        for s in results.summary()
+    ]
+
+
+def show_accuracies(rows: list[dict[str, Any]]) -> None:
+    """Print accuracies with their intervals, by labels per class."""
+    cells = [
+        [
+            r["shots"],
+            r["method"],
+            _percent(r["accuracy"]) + " *" * r["leads"],
+            f"{100 * r['low']:.2f} to {100 * r['high']:.2f}",
+            r["draws"],
+        ]
+        for r in sorted(rows, key=lambda r: (r["shots"], r["method"]))
+    ]
+    say(table(["labels per class", "method", "accuracy", "95 % interval", "draws"], cells))
+    say("* best at this number of labels, or not shown to differ from the best")
 
 
 def show_evaluation(evaluation: Evaluation) -> None:

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from clipwright.cli.app import run
+from clipwright.cli.extract import shard_of
+from clipwright.core.errors import UsageError
+
+
+def test_shards_are_one_based_parts() -> None:
+    assert shard_of("2/4") == (2, 4)
+    for text in ("0/4", "5/4", "1", "1/", "/2", "a/b", "-1/2", "1/2/3", "1.0/2"):
+        with pytest.raises(UsageError, match="I/N"):
+            shard_of(text)
+
+
+@pytest.mark.slow
+def test_a_store_is_filled_in_parts_and_found_complete(
+    digits_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "store"
+    common = ["extract", str(digits_folder), "--backbone", "tiny", "--out", str(out), "--json", "--workers", "0"]
+    assert run([*common, "--shard", "1/2"]) == 0
+    capsys.readouterr()
+    assert run([*common, "--shard", "2/2"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["complete"]
+    assert summary["images"] == 38
+    assert len(summary["problems"]) == 2
+    assert run([*common, "--views", "2"]) == 2
+    assert "another views (0, now 2)" in capsys.readouterr().err

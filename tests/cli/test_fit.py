@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from clipwright import Classifier
+from clipwright.cli.app import run
+
+pytestmark = pytest.mark.slow
+
+
+def fit(folder: Path, out: Path, *more: str) -> int:
+    return run(["fit", str(folder), "--backbone", "tiny", "--out", str(out), *more])
+
+
+def test_a_folder_becomes_a_classifier_with_its_run(
+    digits_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "classifier"
+    assert fit(digits_folder, out, "--shots", "4", "--method", "taskres", "--set", "epochs=20") == 0
+    shown, told = capsys.readouterr()
+    assert {p.name for p in out.iterdir()} >= {
+        "classifier.json",
+        "README.md",
+        "config.json",
+        "log.txt",
+        "metrics.jsonl",
+        "report.html",
+    }
+    assert "accuracy, held out" in shown
+    assert "skipped" in told
+    assert "broken.png" in (out / "log.txt").read_text()
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows if row["event"] == "epoch"] == list(range(1, 21))
+    config = json.loads((out / "config.json").read_text())
+    assert config["set"] == {"epochs": 20}
+    assert config["data"] == str(digits_folder)
+    classifier = Classifier.load(out)
+    assert len(classifier.class_names) == 3
+    assert classifier.describe()["trace"]["chosen"]["epochs"] == 20
+
+    # the same again: nothing to do, the same answer
+    before = (out / "classifier.json").stat().st_mtime_ns
+    assert run(["fit", "--config", str(out / "config.json")]) == 0
+    again, told = capsys.readouterr()
+    assert "nothing to do" in told
+    assert again == shown
+    assert (out / "classifier.json").stat().st_mtime_ns == before
+
+    # something else: refused, then allowed
+    assert run(["fit", "--config", str(out / "config.json"), "--seed", "1"]) == 2
+    assert "another seed (0, now 1)" in capsys.readouterr().err
+    assert run(["fit", "--config", str(out / "config.json"), "--seed", "1", "--overwrite", "--json", "-q"]) == 0
+    shown, told = capsys.readouterr()
+    summary = json.loads(shown)
+    assert summary["method"] == "TaskRes"
+    assert summary["evaluation"]["split"] == "held out"
+    assert told == ""
+
+
+def test_changed_data_are_fitted_again(digits_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import shutil
+
+    data, out = tmp_path / "data", tmp_path / "classifier"
+    shutil.copytree(digits_folder, data)
+    assert fit(data, out, "--method", "ZeroShot") == 0
+    extra = next(data.rglob("03.png"))
+    shutil.copy(extra, extra.with_name("99.png"))
+    assert fit(data, out, "--method", "ZeroShot") == 0
+    assert "nothing to do" not in capsys.readouterr().err
+
+
+def test_names_alone(digits_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for number, path in enumerate(sorted(digits_folder.rglob("0*.png"))):
+        (flat / f"{number}.png").write_bytes(path.read_bytes())
+    (tmp_path / "names.txt").write_text("zero\none\nseven\n")
+    out = tmp_path / "classifier"
+    assert fit(flat, out, "--classes", str(tmp_path / "names.txt")) == 0
+    assert "ZeroShot" in capsys.readouterr().out
+    assert Classifier.load(out).class_names == ("zero", "one", "seven")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--method", "Nonsense"], 2, "there is no method 'Nonsense'"),
+        (["--method", "TaskRes", "--set", "alfa=1"], 2, "no hyper-parameter 'alfa'"),
+        (["--method", "TaskRes", "--set", "alpha=big"], 2, "alpha"),
+        (["--set", "alpha=1"], 2, "name it instead of auto"),
+        (["--shots", "100"], 1, ""),
+        (["--backbone", "openclip:nonsense@x"], 1, "nonsense"),
+    ],
+)
+def test_what_cannot_be_fitted_is_one_sentence(
+    digits_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    says: str,
+) -> None:
+    assert fit(digits_folder, tmp_path / "out", *arguments) == code
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert says.lower() in last.lower()
+    assert "Unexpected" not in last
+    assert "failed:" in (tmp_path / "out" / "log.txt").read_text()
