@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clipwright.core.atomic import atomic_file
+from clipwright.core.atomic import write_bytes
 from clipwright.core.errors import FormatError
 from clipwright.core.hashing import digest_json
 from clipwright.data.dataset import Dataset
@@ -48,8 +48,9 @@ def manifest_of(dataset: Dataset) -> pa.Table:
 def write_rows(folder: Path, table: pa.Table, *, final: bool) -> None:
     """Write the manifest atomically; `final` says that content and problems are filled in for all rows."""
     about = {**(table.schema.metadata or {}), _FINAL: b"1" if final else b"0"}
-    with atomic_file(folder / ROWS_FILE) as stream:
-        pq.write_table(table.replace_schema_metadata(about), stream, compression="zstd")
+    stream = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata(about), stream, compression="zstd")
+    write_bytes(folder / ROWS_FILE, stream.getvalue().to_pybytes())
 
 
 def read_rows(folder: Path) -> pa.Table:

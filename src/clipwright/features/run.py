@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from clipwright.backbones.base import Backbone
-from clipwright.core.atomic import atomic_file
+from clipwright.core.atomic import write_bytes
 from clipwright.core.hashing import digest_json
 from clipwright.core.journal import Journal
 from clipwright.core.progress import Advance, progress
@@ -85,8 +86,9 @@ class Run:
 
     def _create(self, backbone: Backbone) -> FeatureStore:
         if (matrix := backbone.projection) is not None and backbone.pre_projection_dim is not None:
-            with atomic_file(self.folder / PROJECTION_FILE) as stream:
-                np.save(stream, matrix.detach().float().cpu().numpy(), allow_pickle=False)
+            data = io.BytesIO()  # np.save itself doesn't say that a disk is full
+            np.save(data, matrix.detach().float().cpu().numpy(), allow_pickle=False)
+            write_bytes(self.folder / PROJECTION_FILE, data.getvalue())
         manifest.write_rows(self.folder, manifest.manifest_of(self.wanted.dataset), final=False)
         create_meta(self.folder, self.wanted.meta(backbone, self.options.batch_size, self.rows_per_shard))
         store = FeatureStore.open(self.folder)

@@ -1,7 +1,7 @@
 """One shard of a store: a safetensors file with the features of a fixed range of rows, memory-mapped when read.
 
-Only the standard library and numpy touch the bytes: a file that isn't whole, or isn't what it should be, is told apart
-by its header and its length before any tensor is used.
+Only the standard library and numpy touch the bytes. Equal features give equal bytes (the safetensors package writes its
+header in random order), and a file that isn't whole, or isn't what it should be, is told by its header and its length.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save
 
-from clipwright.core.atomic import write_bytes
+from clipwright.core.atomic import atomic_file
 from clipwright.core.errors import StoreError
 from clipwright.features.meta import StoreMeta
 
@@ -24,6 +23,7 @@ FOLDER = "shards"
 
 _MAX_HEADER = 1 << 26
 _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "U8": np.dtype("u1")}
+_NAMES = {"float32": "F32", "float16": "F16", "uint8": "U8"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +73,26 @@ def write_shard(folder: Path, meta: StoreMeta, number: int, shard: Shard) -> int
         "batch_size": str(shard.batch_size),
         "problems": json.dumps(shard.problems, ensure_ascii=False),
     }
-    data = save({**arrays, "content": np.ascontiguousarray(shard.content)}, about)
-    write_bytes(shard_path(folder, number), data)
-    return len(data)
+    head, ordered = _head({**arrays, "content": np.ascontiguousarray(shard.content)}, about)
+    with atomic_file(shard_path(folder, number)) as stream:
+        stream.write(head)
+        for array in ordered:
+            stream.write(array.data)
+    return len(head) + sum(array.nbytes for array in ordered)
+
+
+def _head(arrays: dict[str, np.ndarray], about: dict[str, str]) -> tuple[bytes, list[np.ndarray]]:
+    """The first bytes of a safetensors file, and the arrays in the order in which they follow: widest first."""
+    names = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))
+    header: dict[str, Any] = {"__metadata__": about}
+    end = 0
+    for name in names:
+        array = arrays[name]
+        start, end = end, end + array.nbytes
+        header[name] = {"dtype": _NAMES[array.dtype.name], "shape": list(array.shape), "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text, [arrays[name] for name in names]
 
 
 def is_whole(folder: Path, meta: StoreMeta, number: int) -> bool:
