@@ -105,9 +105,10 @@ def _dense(text: TextFeatures, n_classes: int) -> torch.Tensor:
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise FormatError(f"{path} holds a single array: save a feature bundle with numpy.savez.")
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise FormatError(f"{path} holds a single array and is no feature bundle: save one with numpy.savez.")
+        with loaded as archive:
             return {key: archive[key] for key in archive.files if key in _KEYS}
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         if "allow_pickle" in str(error) and "Object arrays" in str(error):
@@ -136,8 +137,9 @@ def _dataset(path: Path, arrays: Arrays, classes: ClassList | None, name: str, c
     features = _features(arrays, labels)
     text = _text(arrays, class_names, features.dim)
     prompts = _strings(arrays, "prompts")
-    if prompts and arrays["text_features"].ndim == 3 and len(prompts) != len(arrays["text_features"]):
-        raise DataError(f"there are {len(prompts)} prompts but text features of {len(arrays['text_features'])}.")
+    given = len(text) // len(class_names) if text is not None else len(prompts)
+    if prompts and len(prompts) != given:
+        raise DataError(f"there are {len(prompts)} prompts but text features of {given}.")
     projection = _projection(arrays, features)
     bundle = Bundle(features, text, prompts or None, _logit_scale(arrays), projection)
     splits = [split_of(cell, "'split'") for cell in _strings(arrays, "split", n)]

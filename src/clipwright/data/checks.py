@@ -8,7 +8,7 @@ import numpy as np
 
 from clipwright.core.errors import DataError, UsageError
 from clipwright.data.dataset import Dataset, Split
-from clipwright.data.names import quoted
+from clipwright.data.names import counted, quoted
 
 
 def check_shots(labels: np.ndarray, class_names: Sequence[str], shots: int) -> None:
@@ -53,7 +53,7 @@ def check_some_readable(total: int, unreadable: Sequence[str]) -> None:
     """
     if total and len(unreadable) >= total:
         raise DataError(
-            f"none of the {total} images could be read, the first because: {unreadable[0].rstrip('.')}; "
+            f"none of the {total} images could be read, the first because {unreadable[0]}: "
             "check that the files are whole images."
         )
 
@@ -72,7 +72,7 @@ def _class_notes(data: Dataset) -> list[str]:
     empty = [names[c] for c in np.flatnonzero(counts == 0)] if counts.any() else []
     if empty:
         notes.append(
-            f"{len(empty)} of {len(names)} classes have no labelled image ({quoted(empty)}): "
+            f"There is no labelled image of {counted(len(empty), 'class', 'classes')} ({quoted(empty)}): "
             "add some, or take the class out if it can't occur."
         )
     if data.has_split("train") and data.has_split("test"):
@@ -80,8 +80,8 @@ def _class_notes(data: Dataset) -> list[str]:
         only = [names[c] for c in np.flatnonzero((train == 0) & (test > 0))]
         if only and train.any():
             notes.append(
-                f"{len(only)} classes have test images but no labelled training images ({quoted(only)}): "
-                "a few-shot method can know them by name only."
+                f"Only the test split has labels of {counted(len(only), 'class', 'classes')} ({quoted(only)}): "
+                "methods can know them by name alone."
             )
     return notes
 
@@ -93,5 +93,5 @@ def _label_notes(data: Dataset) -> list[str]:
         rows = data.rows(split)
         bare = int((data.labels[rows] < 0).sum())
         if len(rows) and 0 < bare < len(rows):
-            notes.append(f"{bare} of {len(rows)} {split} images have no label and can't be scored.")
+            notes.append(f"There is no label, and so no score, for {bare} of {counted(len(rows), f'{split} image')}.")
     return notes

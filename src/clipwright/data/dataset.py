@@ -34,7 +34,10 @@ SCHEMA = pa.schema(
 
 
 class UnreadableImageError(DataError):
-    """One image that can't be decoded: it is skipped, counted and listed, not fatal."""
+    """One image that can't be decoded: it is skipped, counted and listed, not fatal.
+
+    Its message is the reason alone, without path or full stop, because it is listed beside the path.
+    """
 
 
 @dataclass(frozen=True)

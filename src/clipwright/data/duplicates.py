@@ -29,17 +29,17 @@ class Duplicates:
 
 
 def duplicates_across(
-    contents: Sequence[str], groups: Sequence[str] | np.ndarray, ids: Sequence[str] | None = None
+    contents: Sequence[str | None], groups: Sequence[str] | np.ndarray, ids: Sequence[str] | None = None
 ) -> Duplicates:
     """Find images whose bytes appear in more than one group.
 
     Args:
-        contents: n content hashes; ``""`` where there is none (an image that couldn't be read).
+        contents: n content hashes; None or ``""`` where there is none (an image that couldn't be read).
         groups: n names of the side that a row is on, such as ``support`` and ``test``; ``""`` rows are left out.
         ids: n names of the rows for the messages; by default their numbers.
     """
     names = np.asarray(groups, dtype=str)
-    hashes = np.asarray(contents, dtype=str)
+    hashes = np.asarray([content or "" for content in contents], dtype=str)
     if len(names) != len(hashes):
         raise ValueError(f"{len(hashes)} contents but {len(names)} groups")
     rows = np.flatnonzero((hashes != "") & (names != ""))
@@ -56,8 +56,8 @@ def _pairs(content: np.ndarray, group: np.ndarray, rows: np.ndarray) -> tuple[tu
     """Sort by content and group; only runs of one content that span groups are looked at."""
     order = np.lexsort((rows, group, content))
     content, group, rows = content[order], group[order], rows[order]
-    starts = np.flatnonzero(np.r_[True, content[1:] != content[:-1]]) if len(content) else np.empty(0, np.int64)
-    ends = np.r_[starts[1:], len(content)]
+    starts = np.flatnonzero(np.r_[np.ones(min(len(content), 1), bool), content[1:] != content[:-1]])
+    ends = np.r_[starts[1:], np.full(min(len(content), 1), len(content))]
     pairs: list[tuple[int, int]] = []
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         if group[start] == group[end - 1]:

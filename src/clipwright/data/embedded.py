@@ -55,7 +55,7 @@ class EmbeddedReader:
         try:
             pixels = np.ascontiguousarray(images[int(source)])
         except (ValueError, IndexError) as error:
-            raise UnreadableImageError(f"the data set {self.name} has no image {source!r}.") from error
+            raise UnreadableImageError(f"the data set {self.name} has no image {source!r}") from error
         return DecodedImage(Image.fromarray(pixels), hashlib.sha256(pixels.tobytes()).hexdigest())
 
 

@@ -21,7 +21,7 @@ from clipwright.core.errors import DataError
 from clipwright.data.checks import notes_of
 from clipwright.data.dataset import SPLITS, Dataset, Split, manifest
 from clipwright.data.images import FileReader
-from clipwright.data.names import ClassList, Resolved, quoted, resolve
+from clipwright.data.names import ClassList, Resolved, counted, quoted, resolve
 from clipwright.data.scan import Group, Scan, scan
 from clipwright.data.splits import ALIASES, FOLDERS, split_array
 
@@ -120,18 +120,20 @@ def _no_images(root: Path, found: Scan) -> str:
 def _folder_notes(root: Path, found: Scan, places: list[Place], counts: np.ndarray, keys: set[str]) -> list[str]:
     notes = []
     if found.undecodable:
-        notes.append(f"{found.undecodable} names below {root} aren't valid UTF-8 and were skipped: rename them.")
+        notes.append(f"Skipped {counted(found.undecodable, 'name')} in no valid UTF-8 below {root}: rename to use.")
     if found.broken:
-        notes.append(f"{found.broken} image files are broken links or no ordinary files, and were skipped.")
+        notes.append(f"Skipped {counted(found.broken, 'image')} behind broken links or no ordinary file.")
     if found.others:
-        notes.append(f"{found.others} files don't have the extension of an image and were skipped ({found.example!r}).")
+        notes.append(f"Skipped {counted(found.others, 'file')} without the extension of an image ({found.example!r}).")
     beside = sum(int(n) for group, n in zip(found.groups, counts, strict=True) if not group)
     if beside and keys:
-        notes.append(f"{beside} images lie beside the class folders and are taken as unlabeled.")
+        notes.append(f"Took {counted(beside, 'image')} beside the class folders as unlabeled.")
     full = {(p.split, p.key) for p, n in zip(places, counts, strict=True) if n}
     empty = sorted({p.key for p in places if p.key is not None and (p.split, p.key) not in full} - keys)
     if empty and keys:
-        notes.append(f"{len(empty)} folders hold no images and are not taken as classes ({quoted(empty)}).")
+        notes.append(
+            f"Left out {counted(len(empty), 'folder')} without images ({quoted(empty)}): put some in to make a class."
+        )
     return notes + _shape_notes(found, places, counts, keys)
 
 

@@ -122,42 +122,38 @@ class FileReader:
             with self.path(source).open("rb") as stream:
                 size = os.fstat(stream.fileno()).st_size
                 if size > 8 * self.max_pixels + (1 << 26):  # more than 64-bit pixels and metadata could ever need
-                    raise UnreadableImageError(
-                        f"{source}: the file has {size:,} bytes; {_raise_limit(self.max_pixels)}."
-                    )
+                    raise UnreadableImageError(f"the file has {size:,} bytes; {_raise_limit(self.max_pixels)}")
                 data = stream.read()
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or str(error)
-            raise UnreadableImageError(f"{source}: the file can't be opened ({why}).") from error
-        image = decode(data, source, max_pixels=self.max_pixels)
-        return DecodedImage(image, hashlib.sha256(data).hexdigest())
+            raise UnreadableImageError(f"the file can't be opened ({why})") from error
+        return DecodedImage(decode(data, max_pixels=self.max_pixels), hashlib.sha256(data).hexdigest())
 
 
-def decode(data: bytes, what: str = "image", *, max_pixels: int | None = None) -> Image.Image:
+def decode(data: bytes, *, max_pixels: int | None = None) -> Image.Image:
     """Decode an image's bytes to upright 8-bit RGB.
 
     Args:
         data: the encoded image.
-        what: what messages call it, such as its path.
         max_pixels: images with more pixels are refused unread; None for the default limit.
 
     Raises:
-        UnreadableImageError: see `FileReader.read`.
+        UnreadableImageError: corrupt, truncated, no known image format, or over the pixel limit.
     """
     limit = default_max_pixels() if max_pixels is None else check_max_pixels(max_pixels)
     if not data:
-        raise UnreadableImageError(f"{what}: the file is empty.")
+        raise UnreadableImageError("the file is empty")
     try:
         image = _open(data)
         if image is not None and image.width * image.height <= limit:
             image.load()
             return _upright(_rgb(image), image)
     except Exception as error:  # on hostile bytes Pillow's plugins raise nearly anything
-        why = " ".join(str(error).split()) or type(error).__name__
-        raise UnreadableImageError(f"{what}: the image is damaged or cut short ({why}).") from error
+        why = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise UnreadableImageError(f"the image is damaged or cut short ({why})") from error
     if image is None:
-        raise UnreadableImageError(f"{what}: this is not an image in a format that can be read.")
-    raise UnreadableImageError(f"{what}: the image has {image.width} x {image.height} pixels; {_raise_limit(limit)}.")
+        raise UnreadableImageError("this is not an image in a format that can be read")
+    raise UnreadableImageError(f"the image has {image.width} x {image.height} pixels; {_raise_limit(limit)}")
 
 
 def _raise_limit(limit: int) -> str:

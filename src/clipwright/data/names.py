@@ -81,6 +81,11 @@ def quoted(items: Iterable[str], most: int = 3) -> str:
     return text + (f" and {len(shown) - most} more" if len(shown) > most else "")
 
 
+def counted(n: int, one: str, many: str = "") -> str:
+    """A number and what it counts, such as ``1 image`` or ``3 images``."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
 def read_classes(classes: Classes | None) -> ClassList | None:
     """Take the user's `classes` argument: a file, names in index order, or a mapping from folder to name.
 
@@ -196,7 +201,7 @@ def _named(names: Sequence[str], index: Mapping[str, int], where: str, clean: bo
     changed = [(name, result) for name, result in zip(names, final, strict=True) if name != result]
     notes: tuple[str, ...] = ()
     if changed:
-        notes = (f"{len(changed)} class names were cleaned, such as {changed[0][0]!r} to {changed[0][1]!r}.",)
+        notes = (f"Cleaned {counted(len(changed), 'class name')}, such as {changed[0][0]!r} to {changed[0][1]!r}.",)
     return Resolved(tuple(final), index, notes)
 
 
@@ -272,7 +277,7 @@ def _from_mapping(keys: Collection[str], mapping: Mapping[str, str], where: str,
     found = _named([mapping[key] for key in used], {key: i for i, key in enumerate(used)}, where, clean)
     notes = list(found.notes)
     if left := len(mapping) - len(used):
-        notes.append(f"{left} of {len(mapping)} lines of {where} name {what}s that aren't here and were left out.")
+        notes.append(f"Left out {counted(left, 'line')} of {where}: the data has no such {what}s.")
     return Resolved(found.class_names, found.index, tuple(notes))
 
 
@@ -286,7 +291,7 @@ def _by_number(keys: Collection[str], classes: ClassList, what: str, clean: bool
         raise DataError(f"two {what}s have the same number, such as '1' and '01': merge or rename them.")
     if numbers[0] >= 1 and numbers[-1] == len(names):
         index = {key: int(key) - 1 for key in ordered}
-    elif numbers[-1] < len(names) and (numbers[0] == 0 or len(numbers) == len(names)):
+    elif numbers[0] == 0 and numbers[-1] < len(names):
         index = {key: int(key) for key in ordered}
     elif len(numbers) == len(names):
         index = {key: i for i, key in enumerate(ordered)}
@@ -296,8 +301,9 @@ def _by_number(keys: Collection[str], classes: ClassList, what: str, clean: bool
         )
     else:
         raise DataError(
-            f"{where} has {len(names)} names but the {what}s are numbers from {numbers[0]} to {numbers[-1]}, so it is "
-            f"not clear which is which: write a file with '<{what}> <class name>' on each line."
+            f"{where} has {counted(len(names), 'name')} but the {what}s are numbers from {numbers[0]} to "
+            f"{numbers[-1]}, so it is not clear whether counting begins at 0 or 1: "
+            f"write a file with '<{what}> <class name>' on each line."
         )
     found = _named(names, index, where, clean)
     return Resolved(found.class_names, found.index, (*found.notes, *note))

@@ -16,7 +16,7 @@ from clipwright.data.dataset import Dataset, manifest
 from clipwright.data.embedded import embedded_names, open_embedded
 from clipwright.data.folder import open_folder
 from clipwright.data.images import FileReader, check_max_pixels, default_max_pixels
-from clipwright.data.names import Classes, read_classes
+from clipwright.data.names import Classes, ClassList, read_classes
 from clipwright.data.scan import scan
 from clipwright.data.table import LISTS, TABLES, open_table
 
@@ -56,17 +56,32 @@ def open_data(
     if not os.path.lexists(path) and str(source) in embedded_names():
         data = open_embedded(str(source), listed, clean=clean_names)
         return _finish(data, name, labels)
+    data = _open_path(path, listed, FileReader(None, limit), root=root, name=name, clean=clean_names, labels=labels)
+    if str(source) in embedded_names():
+        data = data.with_notes(f"Opened {path.absolute()}: move it away to have the embedded data set {str(source)!r}.")
+    return data
+
+
+def _open_path(
+    path: Path,
+    listed: ClassList | None,
+    reader: FileReader,
+    *,
+    root: str | Path | None,
+    name: str | None,
+    clean: bool,
+    labels: bool,
+) -> Dataset:
     kind = _kind(path)
     if kind == "bundle":
-        return _finish(open_bundle(path, listed, name=name, clean=clean_names), name, labels)
+        return _finish(open_bundle(path, listed, name=name, clean=clean), name, labels)
     if kind == "folder":
         path = Path(os.path.abspath(path))  # noqa: PTH100 - links stay as the user wrote them
-        return open_folder(
-            path, listed, reader=FileReader(path, limit), name=name or path.name, clean=clean_names, labels=labels
-        )
+        reader = replace(reader, root=path)
+        return open_folder(path, listed, reader=reader, name=name or path.name, clean=clean, labels=labels)
     start = Path(root).expanduser() if root is not None else path.parent
-    reader = FileReader(Path(os.path.abspath(start)), limit)  # noqa: PTH100 - as above
-    return open_table(path, listed, reader=reader, name=name or path.stem, clean=clean_names, labels=labels)
+    reader = replace(reader, root=Path(os.path.abspath(start)))  # noqa: PTH100 - as above
+    return open_table(path, listed, reader=reader, name=name or path.stem, clean=clean, labels=labels)
 
 
 def open_images(paths: Iterable[str | Path], *, max_pixels: int | None = None) -> Dataset:
@@ -103,10 +118,16 @@ def open_images(paths: Iterable[str | Path], *, max_pixels: int | None = None) -
 
 def _kind(path: Path) -> str:
     """What a path is: ``folder``, ``bundle`` or ``table``."""
-    if path.is_dir():
-        return "folder"
     suffix = path.suffix.lower()
-    if not path.is_file():
+    try:
+        mode = path.stat().st_mode
+    except PermissionError as error:
+        raise DataError(f"{path} can't be read ({error.strerror}): give yourself access to it.") from error
+    except (OSError, ValueError):
+        mode = 0
+    if stat.S_ISDIR(mode):
+        return "folder"
+    if not stat.S_ISREG(mode):
         names = ", ".join(embedded_names())
         raise DataError(
             f"there is no {path}: give a folder of images, a table, a .npz bundle, or an embedded name ({names})."

@@ -25,7 +25,7 @@ from clipwright.data.checks import notes_of
 from clipwright.data.dataset import Dataset, Split, manifest
 from clipwright.data.folder import is_unlabeled
 from clipwright.data.images import EXTENSIONS, FileReader
-from clipwright.data.names import ClassList, quoted, resolve
+from clipwright.data.names import ClassList, counted, quoted, resolve
 from clipwright.data.splits import split_array, split_of
 
 COLUMNS = {
@@ -61,6 +61,7 @@ class _Kept:
     mtimes: list[int] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     repeated: int = 0
+    pathless: int = 0
 
 
 def open_table(
@@ -94,16 +95,21 @@ def open_table(
 
 def _notes(path: Path, kept: _Kept) -> Iterator[str]:
     if kept.missing:
-        yield f"{len(kept.missing)} images of {path.name} aren't there and were skipped ({quoted(kept.missing)})."
+        yield f"Skipped {counted(len(kept.missing), 'image')} of {path.name}: no such file ({quoted(kept.missing)})."
     if kept.repeated:
-        yield f"{kept.repeated} rows of {path.name} repeat an earlier one and were left out."
+        yield f"Left out {counted(kept.repeated, 'row')} of {path.name} repeated word for word."
+    if kept.pathless:
+        yield f"Left out {counted(kept.pathless, 'row')} of {path.name} without a path."
 
 
 def _keep(rows: Iterator[Row] | Sequence[Row], reader: FileReader, path: Path) -> _Kept:
     """Look each file up; leave out what is missing or repeated."""
-    kept = _Kept()
+    kept, start = _Kept(), str(reader.path(""))
     seen: dict[str, tuple[str, Split]] = {}
     for row in _whole_numbers(list(rows)):
+        if not row.path:
+            kept.pathless += 1
+            continue
         split = split_of(row.split, path.name)
         name = posixpath.normpath(row.path)
         if (before := seen.get(name)) is not None:
@@ -111,7 +117,7 @@ def _keep(rows: Iterator[Row] | Sequence[Row], reader: FileReader, path: Path) -
             kept.repeated += 1
             continue
         try:
-            status = os.stat(reader.path(row.path))  # noqa: PTH116 - no second Path for each row
+            status = os.stat(os.path.join(start, row.path))  # noqa: PTH116, PTH118 - a Path for each row is slow
             found = stat.S_ISREG(status.st_mode)
         except (OSError, ValueError):
             found = False
@@ -175,7 +181,7 @@ def read_table(path: Path) -> list[Row]:
     blank = [""] * len(columns[paths])
     labels = blank if place["label"] is None else columns[place["label"]]
     splits = blank if place["split"] is None else columns[place["split"]]
-    return [Row(p, la.strip(), s.strip()) for p, la, s in zip(columns[paths], labels, splits, strict=True) if p]
+    return [Row(p, la.strip(), s.strip()) for p, la, s in zip(columns[paths], labels, splits, strict=True)]
 
 
 def _csv(path: Path) -> tuple[list[str], list[list[str]]]:

@@ -1,0 +1,32 @@
+"""Sentences about data that can't serve."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from clipwright.core.errors import DataError, UsageError
+from clipwright.data import check_shots, check_some_readable
+
+LABELS = np.array([0, 0, 0, 1, 1, 2, -1, -1])
+
+
+def test_shots() -> None:
+    check_shots(LABELS, ("a", "b", "c"), 1)
+    with pytest.raises(DataError, match=r"2 labelled images per class .* the class 'c' has 1: ask for at most 1 shots"):
+        check_shots(LABELS, ("a", "b", "c"), 2)
+    with pytest.raises(DataError, match=r"'c' has 1 \(1 more classes also have too few\)"):
+        check_shots(LABELS, ("a", "b", "c"), 3)
+    with pytest.raises(DataError, match=r"'d' has 0.*label some of its images"):
+        check_shots(LABELS, ("a", "b", "c", "d"), 1)
+    with pytest.raises(UsageError, match="positive"):
+        check_shots(LABELS, ("a",), 0)
+
+
+def test_readable() -> None:
+    check_some_readable(2, ["bad"])
+    check_some_readable(0, [])
+    with pytest.raises(
+        DataError, match=r"none of the 2 images could be read, the first because the file is empty: check"
+    ):
+        check_some_readable(2, ["the file is empty", "x"])

@@ -1,0 +1,72 @@
+"""What a data set tells about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clipwright.core.errors import DataError
+from clipwright.data import Dataset, manifest, open_data
+from clipwright.data.dataset import SCHEMA
+from clipwright.data.splits import split_array
+
+Plant = Callable[..., Path]
+
+
+@pytest.fixture
+def data() -> Dataset:
+    table = manifest(
+        ["a", "b", "c", "d"], np.array([0, 1, -1, 1]), split_array(["train", "test", "", "train"]), sizes=np.arange(4)
+    )
+    return Dataset("d", ("cat", "Polar_Bear"), table)
+
+
+def test_columns_follow_the_schema(data: Dataset) -> None:
+    assert data.table.schema == SCHEMA
+    assert manifest([], np.empty(0)).schema == SCHEMA
+
+
+def test_rows_counts_and_labels(data: Dataset) -> None:
+    assert data.rows().tolist() == [0, 1, 2, 3]
+    assert data.rows("train", "").tolist() == [0, 2, 3]
+    assert data.counts().tolist() == [1, 2]
+    assert data.counts("train").tolist() == [1, 1]
+    assert data.is_labelled.tolist() == [True, True, False, True]
+    assert data.without_labels().labels.tolist() == [-1] * 4
+    assert data.with_notes("x").notes == ("x",)
+
+
+def test_take_keeps_order_and_names(data: Dataset) -> None:
+    part = data.take([3, 0])
+    assert part.ids == ["d", "a"]
+    assert part.labels.tolist() == [1, 0]
+    assert part.class_names == data.class_names
+    assert len(data.take([])) == 0
+
+
+def test_align_maps_by_name(data: Dataset) -> None:
+    assert data.align(("dog", "polar bear", "Cat")).labels.tolist() == [2, 1, -1, 1]
+    with pytest.raises(DataError, match=r"has images of 'cat', which the classifier doesn't know"):
+        data.align(("polar bear",))
+    assert data.take([1, 2]).align(("polar bear",)).labels.tolist() == [0, -1]
+
+
+def test_digest_follows_size_time_and_name(plant: Plant) -> None:
+    root = plant(["a/1.png", "b/1.png"])
+    before = open_data(root).digest
+    assert open_data(root).digest == before
+    (root / "a/1.png").rename(root / "a/2.png")
+    assert open_data(root).digest != before
+    (root / "a/2.png").rename(root / "a/1.png")
+    assert open_data(root).digest == before
+    (root / "a/1.png").write_bytes(b"other")
+    assert open_data(root).digest != before
+
+
+def test_digest_tells_where_ids_end() -> None:
+    one = Dataset("d", ("x",), manifest(["ab", "c"], np.zeros(2)))
+    two = Dataset("d", ("x",), manifest(["a", "bc"], np.zeros(2)))
+    assert one.digest != two.digest
