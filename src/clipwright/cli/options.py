@@ -108,8 +108,10 @@ def _json(value: Any) -> Any:
     return value
 
 
-def source(value: str) -> str:
+def source(value: str | None) -> str | None:
     """A data source as typed: an existing file or folder made absolute, anything else (an embedded name) as it is."""
+    if value is None:  # older parsers ask before they miss it
+        return None
     path = Path(value).expanduser()
     return str(path.absolute()) if path.exists() else value
 
