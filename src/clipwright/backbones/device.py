@@ -97,7 +97,7 @@ class Batcher:
                     raise
                 if size == 1:
                     raise BackboneError(
-                        "there is not enough memory for a single row: use a smaller model, dtype bf16, or the device cpu."
+                        "there is not enough memory for a single row: use a smaller model, dtype bf16 or device cpu."
                     ) from error
             else:
                 start += size

@@ -57,7 +57,7 @@ def open_clip_tower(model: Any) -> ImageTower:
             lambda: last.weight.T,
             lambda: last.bias,
         )
-    return ImageTower(visual, model.encode_image)
+    return ImageTower(visual, lambda pixels: model.encode_image(pixels, normalize=False))  # CoCa would normalise
 
 
 def _through(layers: list[nn.Module], x: torch.Tensor) -> torch.Tensor:

@@ -88,11 +88,9 @@ class OpenClipRef(ModelRef):
     @property
     def quick_gelu(self) -> bool:
         """Whether the weights were trained with QuickGELU; OpenAI's always were."""
-        return bool(
-            (self.identifier.path is None and self._tag_config.get("quick_gelu"))
-            or self.identifier.tag == "openai"
-            or self.is_archive
-        )
+        if self.identifier.path is not None:
+            return self.is_archive
+        return self.identifier.tag == "openai" or bool(self._tag_config.get("quick_gelu"))
 
     def files(self) -> dict[str, Path]:
         """The weights."""
@@ -157,6 +155,7 @@ class FolderRef(ModelRef):
 
     def files(self) -> dict[str, Path]:
         """Weights and tokenizer."""
+        _ = self._config  # a folder without one is no backbone at all, which is the better thing to say
         weights = self.folder / WEIGHTS_FILE
         if not weights.is_file():
             raise BackboneError(f"{self.folder} has no {WEIGHTS_FILE}: save the backbone again.")

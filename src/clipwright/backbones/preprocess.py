@@ -75,7 +75,7 @@ class Preprocess:
             return _pixels(self._resize(image, width, height))
         if self.mode == "longest":
             scale = max(image.height / height, image.width / width)
-            image = self._resize(image, round(image.width / scale), round(image.height / scale))
+            image = self._resize(image, max(1, round(image.width / scale)), max(1, round(image.height / scale)))
             return _pixels(self._crop(_pad(image, height, width, self.fill)))
         return _pixels(self._crop(self._resize(image, *self._shortest(image))))
 

@@ -178,16 +178,20 @@ def open_clip_text(model: Any, tokenizer: Any, dim: int) -> TextTower:
     from open_clip.model import CLIP
     from open_clip.transformer import TextTransformer
 
+    def whole(tokens: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = model.encode_text(tokens, normalize=False)  # CoCa would normalise
+        return features
+
     parts: Any = model if isinstance(model, CLIP) else getattr(model, "text", None)
     if isinstance(model, CLIP):
         pool, eos = model.text_pool_type, model.text_eos_id
     elif isinstance(parts, TextTransformer) and parts.cls_emb is None and not parts.use_pad_mask:
         pool, eos = parts.pool_type, parts.eos_id
     else:
-        return WholeText(tokenizer, model.encode_text, dim)
+        return WholeText(tokenizer, whole, dim)
     if pool in {"argmax", "eos", "first"} and is_causal(parts.attn_mask):
         return CausalText(tokenizer, parts, pool, int(eos), dim)
-    return WholeText(tokenizer, model.encode_text, dim)
+    return WholeText(tokenizer, whole, dim)
 
 
 def is_causal(mask: torch.Tensor | None) -> bool:
