@@ -91,6 +91,7 @@ def test_views_depend_on_image_and_number_alone(images: Dataset, conv: Conv, tmp
     torch.testing.assert_close(first.x, second.x, rtol=0, atol=1e-6)
     assert not torch.allclose(first.views[:, 0], first.views[:, 1])
     third, _ = extract(images, conv(), folder=tmp_path / "c", **{**options, "seed": 6}).features_for(images)
+    assert third.views is not None
     assert not torch.allclose(first.views, third.views)
 
 
@@ -248,7 +249,7 @@ def test_batches_halve_when_memory_runs_out(images: Dataset, conv: Conv, tmp_pat
 def test_bad_arguments_are_refused(images: Dataset, conv: Conv, tmp_path: Path) -> None:
     for options in ({"views": -1}, {"workers": -1}, {"batch_size": 0}, {"rows_per_shard": 0}, {"shard": (3, 2)}):
         with pytest.raises(UsageError):
-            extract(images, conv(), folder=tmp_path / "s", **options)  # type: ignore[arg-type]
+            extract(images, conv(), folder=tmp_path / "s", **options)
     with pytest.raises(UsageError, match="recipe"):
         extract(images, conv(), folder=tmp_path / "s", views=1, recipe="zoom")
     with pytest.raises(DataError, match="no images"):
@@ -284,4 +285,6 @@ def test_embedded_model_and_images(tmp_path: Path) -> None:
     pixels = np.stack([ref.preprocess.clean(few.reader.read(s).image) for s in few.table["source"].to_pylist()])  # type: ignore[union-attr]
     expected = ref.load().images(torch.from_numpy(pixels))
     torch.testing.assert_close(found.x, expected.x, rtol=1e-5, atol=1e-5)
+    assert found.pre_projection is not None
+    assert store.projection is not None
     torch.testing.assert_close(found.x, found.pre_projection @ store.projection, rtol=1e-4, atol=1e-4)

@@ -34,6 +34,10 @@ def cpu_count() -> int:
         return os.cpu_count() or 1
 
 
+class _InWorkerError(Exception):
+    """Where in a worker an error arose."""
+
+
 class _Worker:
     """A process that calls one function; see `clipwright.engine.worker`."""
 
@@ -69,7 +73,7 @@ class _Worker:
         assert self.process.stdout is not None  # noqa: S101 - a pipe
         try:
             wire.send(self.process.stdin, wire.pack(task))
-            kind, value = wire.receive(self.process.stdout)
+            value, trace = wire.receive(self.process.stdout)
         except (EOFError, OSError) as error:
             code = self.process.wait()
             cause = f"was stopped by signal {-code}" if code < 0 else f"ended with exit code {code}"
@@ -77,8 +81,8 @@ class _Worker:
                 f"a worker process {cause} (often for lack of memory): run the same command again, with fewer workers "
                 "if it happens twice; what is already finished is kept."
             ) from error
-        if kind == "error":
-            raise value
+        if trace:
+            raise value from _InWorkerError(trace)
         return value
 
     def stop(self) -> None:

@@ -16,25 +16,21 @@ from clipwright.engine import wire
 READY = "ready"
 
 
-class WorkerTracebackError(Exception):
-    """Where in the worker an error arose."""
-
-
-def _answer(function: Any, task: Any) -> tuple[str, Any]:
+def _answer(function: Any, task: Any) -> tuple[Any, str]:
+    """The function's value and "", or its error and where it arose."""
     try:
-        return "value", function(task)
+        return function(task), ""
     except Exception as error:
-        error.__cause__ = WorkerTracebackError("".join(traceback.format_exception(error)))
-        return "error", error
+        return error, "".join(traceback.format_exception(error))
 
 
-def _pack(kind: str, value: Any) -> list[wire.Buffer]:
+def _pack(value: Any, trace: str) -> list[wire.Buffer]:
     try:
-        parts = wire.pack((kind, value))
-        if kind == "error":
+        parts = wire.pack((value, trace))
+        if trace:
             pickle.loads(parts[0])  # noqa: S301 - our own bytes; what can't be read back must not be sent
     except Exception:  # an answer that can't travel becomes a description of itself
-        return wire.pack(("error", RuntimeError(f"a worker's answer can't be sent: {value!r}")))
+        return wire.pack((RuntimeError(f"a worker's answer can't be sent: {value!r}"), trace or "in a worker"))
     return parts
 
 

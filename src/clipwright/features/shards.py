@@ -125,14 +125,13 @@ def read_shard(folder: Path, meta: StoreMeta, number: int) -> Shard:
         if name != "__metadata__" and (shape := tuple(info["shape"]))
     }
     about = header["__metadata__"]
-    problems = {int(k): str(v) for k, v in json.loads(about.get("problems", "{}")).items()}
     return Shard(
         arrays["x"],
         arrays.get("views"),
         arrays.get("pre_projection"),
         arrays["content"],
-        problems,
-        int(about.get("batch_size", 0)),
+        about["problems"],
+        about["batch_size"],
     )
 
 
@@ -146,8 +145,10 @@ def _header(path: Path, meta: StoreMeta, number: int) -> tuple[dict[str, Any], i
                 raise ValueError("the header is cut off")
             header = json.loads(stream.read(length))
         about = header["__metadata__"]
+        about["problems"] = {int(k): str(v) for k, v in json.loads(about["problems"]).items()}
+        about["batch_size"] = int(about["batch_size"])
         _check_extent(header, size - 8 - length)
-    except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
         raise BrokenShardError(f"{path} isn't whole ({error}): run the extraction again.") from error
     if about.get("store") != meta.key or about.get("shard") != str(number):
         raise StoreError(
