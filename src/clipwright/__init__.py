@@ -1,1 +1,61 @@
-"""clipwright."""
+"""clipwright: the best image classifier that the supervision at hand allows, from a frozen vision-language model.
+
+Everything here is loaded when first used, so that ``import clipwright`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clipwright.api import compare as compare
+    from clipwright.api import demo as demo
+    from clipwright.api import evaluate as evaluate
+    from clipwright.api import extract as extract
+    from clipwright.api import fit as fit
+    from clipwright.api import open_data as open_data
+    from clipwright.classifier import Classifier as Classifier
+    from clipwright.classifier import Prediction as Prediction
+    from clipwright.core.errors import ClipwrightError as ClipwrightError
+    from clipwright.data.dataset import Dataset as Dataset
+    from clipwright.fitted import Fitted as Fitted
+    from clipwright.methods.base import Method as Method
+    from clipwright.methods.taskres import TaskRes as TaskRes
+    from clipwright.methods.zero_shot import ZeroShot as ZeroShot
+    from clipwright.protocol.results import Results as Results
+    from clipwright.task import Access as Access
+    from clipwright.task import Features as Features
+    from clipwright.task import Need as Need
+    from clipwright.task import Task as Task
+    from clipwright.task import TextFeatures as TextFeatures
+
+__version__ = "0.1.0.dev0"
+
+_HOMES = {
+    "api": ("compare", "demo", "evaluate", "extract", "fit", "open_data"),
+    "classifier": ("Classifier", "Prediction"),
+    "core.errors": ("ClipwrightError",),
+    "data.dataset": ("Dataset",),
+    "fitted": ("Fitted",),
+    "methods.base": ("Method",),
+    "methods.taskres": ("TaskRes",),
+    "methods.zero_shot": ("ZeroShot",),
+    "protocol.results": ("Results",),
+    "task": ("Access", "Features", "Need", "Task", "TextFeatures"),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604 - computed from the table above
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'clipwright' has no attribute {name!r}")
+    value = getattr(import_module(f"clipwright.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -80,7 +80,8 @@ def _headline(card: dict[str, Any], evaluation: Evaluation | None, names_alone: 
     if evaluation is None:
         return None
     scored, manner = _BASIS[evaluation.split]
-    sentence = f"{card.get('method')} names {percent(evaluation.top1)} of {evaluation.n:,} {scored} right, {_labels(card)}{manner}."
+    right = f"{percent(evaluation.top1)} of {evaluation.n:,} {scored} right"
+    sentence = f"{card.get('method')} names {right}, {_labels(card)}{manner}."
     aside = f"Names alone give {percent(names_alone.top1)} of the same images." if names_alone else ""
     return Headline(evaluation.top1, evaluation.low, evaluation.high, sentence, aside)
 

@@ -1,0 +1,347 @@
+"""The artefact: a backbone reference, a fitted head, class names and a temperature; predicts, saves, loads."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from PIL import Image
+
+from clipwright import __version__
+from clipwright.backbones import resolve
+from clipwright.core.atomic import write_bytes, write_json
+from clipwright.core.errors import BackboneError, DataError, FormatError, UsageError
+from clipwright.data.dataset import UnreadableImageError
+from clipwright.data.images import FileReader
+from clipwright.fitted import Fitted, FitTrace
+from clipwright.heads.base import describe
+from clipwright.heads.io import head_state, restore_head
+from clipwright.task import Features
+
+if TYPE_CHECKING:
+    from clipwright.backbones.base import Backbone, BackboneRef
+
+KIND = "clipwright-classifier"
+FORMAT = 1
+_MANIFEST = "classifier.json"
+_CONTENT = 16  # hex digits of a content hash that are kept: 64 bits tell images apart
+
+ImageLike = str | Path | Image.Image | np.ndarray
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a classifier says of one image.
+
+    Attributes:
+        path: the image's path, or its number where it had none.
+        label: most probable class, or None where the image couldn't be read.
+        confidence: probability of `label`, 0..1.
+        top: the most probable classes with their probabilities, descending.
+        error: why there is no label, or None.
+    """
+
+    path: str
+    label: str | None
+    confidence: float
+    top: tuple[tuple[str, float], ...]
+    error: str | None = None
+
+
+class Classifier:
+    """Predicts the class of images.
+
+    Args:
+        fitted: what a method's `fit` returned.
+        class_names: C names, in the order of the logits.
+        backbone: `BackboneRef.describe()` of the model whose features the head takes, or None where they were given.
+        temperature: what logits are divided by before the softmax, positive; 1 = uncalibrated.
+        card: what was run, JSON; travels with the classifier.
+        support_contents: SHA-256 (hex) of the images it was fitted on, so that `evaluate` can tell when it meets them.
+        device: where the backbone is to run; the best there is when left out.
+    """
+
+    def __init__(
+        self,
+        fitted: Fitted,
+        class_names: Sequence[str],
+        *,
+        backbone: Mapping[str, Any] | None,
+        temperature: float = 1.0,
+        card: Mapping[str, Any] | None = None,
+        support_contents: Sequence[str] = (),
+        device: str | None = None,
+    ) -> None:
+        if fitted.head.n_classes != len(class_names):
+            raise DataError(f"the head has {fitted.head.n_classes} classes but there are {len(class_names)} names.")
+        if not (temperature > 0 and np.isfinite(temperature)):
+            raise DataError(f"temperature must be positive and finite; it is {temperature}.")
+        self.fitted = fitted
+        self.class_names = tuple(class_names)
+        self.backbone: dict[str, Any] | None = json.loads(json.dumps(dict(backbone))) if backbone is not None else None
+        self.temperature = float(temperature)
+        self.card = dict(card or {})
+        self.support_contents = tuple(content[:_CONTENT] for content in support_contents)
+        self._device = device
+        self._ref: BackboneRef | None = None
+
+    def __repr__(self) -> str:
+        spec = self.backbone["spec"] if self.backbone else "features"
+        return f"Classifier({self.card.get('method', '?')}, {len(self.class_names)} classes, {spec})"
+
+    # --- predicting -------------------------------------------------------------------------------------------
+
+    def backbone_ref(self, device: str | None = None) -> BackboneRef:
+        """The backbone that this classifier was fitted on, checked to be the same.
+
+        Args:
+            device: where it is to run; the classifier's own device when left out.
+
+        Raises:
+            BackboneError: fitted on ready-made features, or the weights found here are others.
+        """
+        if self.backbone is None:
+            raise BackboneError(
+                "this classifier was fitted on ready-made features and has no backbone: give it features, not images."
+            )
+        if self._ref is None or (device is not None and device != self._device):
+            ref = resolve(self.backbone["spec"], device=device or self._device)
+            self._check_same(ref)
+            self._ref, self._device = ref, device or self._device
+        return self._ref
+
+    def _check_same(self, ref: BackboneRef) -> None:
+        # The decoder and the dtype may differ: they move features by rounding, not by meaning.
+        assert self.backbone is not None  # noqa: S101 - the caller looked
+        here = json.loads(json.dumps(ref.describe()))
+        for part, name in (("files", "weights"), ("preprocess", "preprocessing")):
+            if here.get(part) != self.backbone.get(part):
+                raise BackboneError(
+                    f"this classifier was fitted with other {name} of {ref.spec} than those found here: "
+                    "point at the original ones, or fit again."
+                )
+
+    def logits(self, features: Features) -> torch.Tensor:
+        """(n, C) logits of features, before the temperature."""
+        return self.fitted(features)
+
+    def predict_proba(self, images: Features | Iterable[ImageLike], *, batch_size: int = 64) -> np.ndarray:
+        """Class probabilities.
+
+        Args:
+            images: paths, PIL images or (H, W, 3) uint8 arrays; or Features of this classifier's backbone.
+            batch_size: images encoded together.
+
+        Returns:
+            (n, C) float64, rows sum to 1; columns in the order of `class_names`.
+
+        Raises:
+            DataError: an image can't be read (`predict_iter` goes on instead).
+        """
+        if isinstance(images, Features):
+            return self._probabilities(images)
+        parts = []
+        for _, features, errors in self._encoded(images, batch_size):
+            if errors:
+                path, reason = next(iter(errors.items()))
+                raise DataError(f"image {path} can't be read ({reason}): leave it out, or use predict_iter.")
+            parts.append(self._probabilities(features))
+        return np.concatenate(parts) if parts else np.empty((0, len(self.class_names)))
+
+    def predict(self, images: Features | Iterable[ImageLike], *, batch_size: int = 64) -> np.ndarray:
+        """(n,) names of the most probable classes; arguments as in `predict_proba`."""
+        names = np.asarray(self.class_names)
+        return np.asarray(names[self.predict_proba(images, batch_size=batch_size).argmax(1)])
+
+    def predict_iter(self, images: Iterable[ImageLike], *, batch_size: int = 64, top: int = 5) -> Iterator[Prediction]:
+        """Stream predictions in the order given; an image that can't be read gives a Prediction with an error."""
+        for paths, features, errors in self._encoded(images, batch_size):
+            rows = iter(self._probabilities(features)) if len(features) else iter(())
+            for path in paths:
+                yield self._prediction(path, errors.get(path), rows, top)
+
+    def _prediction(self, path: str, error: str | None, rows: Iterator[np.ndarray], top: int) -> Prediction:
+        if error is not None:
+            return Prediction(path, None, 0.0, (), error)
+        row = next(rows)
+        order = np.argsort(-row, kind="stable")[:top]
+        best = tuple((self.class_names[i], float(row[i])) for i in order)
+        return Prediction(path, best[0][0], best[0][1], best)
+
+    def _probabilities(self, features: Features) -> np.ndarray:
+        if not len(features):
+            return np.empty((0, len(self.class_names)))
+        scaled = self.logits(features).double() / self.temperature
+        return np.asarray(torch.softmax(scaled, dim=1))
+
+    def _encoded(
+        self, images: Iterable[ImageLike], batch_size: int
+    ) -> Iterator[tuple[list[str], Features, dict[str, str]]]:
+        """Batches of (paths, features of the readable ones in order, errors by path); decodes ahead in threads."""
+        if isinstance(images, str | Path | Image.Image | np.ndarray):
+            raise UsageError("give a list of images, not a single one.")
+        backbone = self.backbone_ref().load()
+        reader = FileReader()
+        numbered = ((str(i) if isinstance(x, Image.Image | np.ndarray) else str(x), x) for i, x in enumerate(images))
+
+        def decode(item: tuple[str, ImageLike]) -> tuple[str, np.ndarray | str]:
+            path, image = item
+            try:
+                return path, backbone.preprocess.clean(_rgb(image, reader))
+            except UnreadableImageError as error:
+                return path, str(error)
+
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            batches = iter(lambda: list(itertools.islice(numbered, batch_size)), [])
+            ahead = [pool.submit(decode, item) for item in next(batches, [])]
+            while ahead:
+                following = [pool.submit(decode, item) for item in next(batches, [])]
+                yield _batch(backbone, [job.result() for job in ahead])
+                ahead = following
+
+    # --- saving -----------------------------------------------------------------------------------------------
+
+    def describe(self) -> dict[str, Any]:
+        """JSON of everything but the weights."""
+        trace = self.fitted.trace
+        return {
+            "class_names": list(self.class_names),
+            "backbone": self.backbone,
+            "head": describe(self.fitted.head),
+            "temperature": self.temperature,
+            "trace": vars(trace),
+            "card": self.card,
+            "support_contents": list(self.support_contents),
+        }
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write a folder: weights (safetensors), ``classifier.json``, a README card.
+
+        The manifest is replaced last and names the weights by their hash, so a kill leaves the old or the new one.
+
+        Raises:
+            UsageError: the folder holds a classifier already and `overwrite` is false.
+        """
+        folder = Path(path)
+        if (folder / _MANIFEST).exists() and not overwrite:
+            raise UsageError(f"{folder} holds a classifier already: choose another folder, or allow overwriting.")
+        blob = safetensors.torch.save(head_state(self.fitted.head))
+        sha = hashlib.sha256(blob).hexdigest()
+        weights = f"head-{sha[:12]}.safetensors"
+        write_bytes(folder / weights, blob)
+        write_bytes(folder / "README.md", self._readme().encode())
+        manifest = {"kind": KIND, "format": FORMAT, "clipwright": __version__, "weights": weights, "sha256": sha}
+        write_json(folder / _MANIFEST, manifest | self.describe())
+        for stale in folder.glob("head-*.safetensors"):
+            if stale.name != weights:
+                stale.unlink(missing_ok=True)
+        return folder
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: str | None = None) -> Classifier:
+        """Read a saved classifier; no code in the folder is run.
+
+        Raises:
+            FormatError: foreign, damaged, or newer than this clipwright.
+        """
+        folder = Path(path)
+        saved = _manifest(folder)
+        blob = _weights(folder, saved)
+        try:
+            head = restore_head(saved["head"], safetensors.torch.load(blob))
+            fitted = Fitted(head, trace=FitTrace(**saved["trace"]))
+            return cls(
+                fitted,
+                saved["class_names"],
+                backbone=saved["backbone"],
+                temperature=saved["temperature"],
+                card=saved["card"],
+                support_contents=saved["support_contents"],
+                device=device,
+            )
+        except FormatError:
+            raise
+        except (KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError, DataError) as error:
+            raise FormatError(f"the classifier in {folder} is damaged ({error}): copy or fit it again.") from error
+
+    def _readme(self) -> str:
+        rows = {
+            "method": self.card.get("method", "?"),
+            "backbone": self.backbone["spec"] if self.backbone else "none: takes ready-made features",
+            "classes": len(self.class_names),
+            "labels per class": self.card.get("labels_per_class", "?"),
+            "temperature": f"{self.temperature:.4g}",
+            "clipwright": __version__,
+        }
+        table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
+        names = "\n".join(f"- {json.dumps(name, ensure_ascii=False)}" for name in self.class_names)
+        return (
+            "# Image classifier\n\n"
+            f"| | |\n|---|---|\n{table}\n\n"
+            "Use it with `clipwright predict FOLDER IMAGES...` "
+            'or `clipwright.Classifier.load("FOLDER").predict(paths)`.'
+            f"\n\n## Classes\n\n{names}\n"
+        )
+
+
+def _rgb(image: ImageLike, reader: FileReader) -> Image.Image:
+    if isinstance(image, Image.Image):
+        return image.convert("RGB")
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise DataError(f"an image array must be (H, W, 3) uint8; it is {image.shape} {image.dtype}.")
+        return Image.fromarray(image)
+    return reader.read(str(image)).image
+
+
+def _batch(
+    backbone: Backbone, decoded: list[tuple[str, np.ndarray | str]]
+) -> tuple[list[str], Features, dict[str, str]]:
+    errors = {path: pixels for path, pixels in decoded if isinstance(pixels, str)}
+    pixels = [pixels for _, pixels in decoded if not isinstance(pixels, str)]
+    if not pixels:
+        return [path for path, _ in decoded], Features(torch.empty(0, backbone.dim)), errors
+    encoded = backbone.images(torch.from_numpy(np.stack(pixels)))
+    features = Features(encoded.x, pre_projection=encoded.pre_projection)
+    return [path for path, _ in decoded], features, errors
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    try:
+        saved = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FormatError(
+            f"{folder} is no saved classifier: it has no {_MANIFEST}; give the folder that fit wrote."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{folder / _MANIFEST} can't be read ({error}): copy or fit it again.") from error
+    if not isinstance(saved, dict) or saved.get("kind") != KIND:
+        raise FormatError(f"{folder / _MANIFEST} was not written by clipwright: give the folder that fit wrote.")
+    if not isinstance(saved.get("format"), int) or saved["format"] > FORMAT:
+        raise FormatError(
+            f"the classifier in {folder} has format {saved.get('format')}, newer than {FORMAT}: update clipwright."
+        )
+    return saved
+
+
+def _weights(folder: Path, saved: dict[str, Any]) -> bytes:
+    name = str(saved.get("weights"))
+    if Path(name).name != name:
+        raise FormatError(f"{folder / _MANIFEST} points outside its folder: don't use it.")
+    try:
+        blob = (folder / name).read_bytes()
+    except OSError as error:
+        raise FormatError(f"the classifier in {folder} lacks {name}: copy or fit it again.") from error
+    if hashlib.sha256(blob).hexdigest() != saved.get("sha256"):
+        raise FormatError(f"{folder / name} is damaged (its hash differs): copy or fit it again.")
+    return blob

@@ -1,0 +1,194 @@
+"""From a data set and a backbone to features, texts and what a Task needs besides."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from clipwright.backbones.base import BackboneRef
+from clipwright.core.errors import UsageError
+from clipwright.data import check_some_readable, duplicates_across
+from clipwright.data.dataset import Dataset
+from clipwright.features import extract
+from clipwright.task import Features, Task, TextFeatures
+from clipwright.texts import read_templates, text_features
+
+DEFAULT_RECIPE = "crop(0.5,1)+flip"
+
+Rows = Sequence[int] | np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A data set whose images have become features.
+
+    Attributes:
+        dataset: the rows that could be read, in the data set's order.
+        features: n rows of features aligned with `dataset`, labels included, no views.
+        text: text features of the class names, or None.
+        templates: the prompt templates behind `text`; empty for a bundle without them.
+        logit_scale: what multiplies cosines.
+        projection: (D', D) last matrix of the image tower, or None.
+        ref: the backbone, or None for a bundle.
+        views: (m, V, D) augmented views of m of the rows, or None.
+        view_of: (n,) row of `views` that belongs to each row, -1 where it has none.
+        contents: SHA-256 (hex) of what each row was decoded from; empty for a bundle.
+        problems: (id, reason) of each image that was skipped.
+        notes: what the user should know, one sentence each.
+        seconds: wall time of extraction and text encoding.
+    """
+
+    dataset: Dataset
+    features: Features
+    text: TextFeatures | None
+    templates: tuple[str, ...] = ()
+    logit_scale: float = 100.0
+    projection: torch.Tensor | None = None
+    ref: BackboneRef | None = None
+    views: torch.Tensor | None = None
+    view_of: np.ndarray | None = None
+    contents: tuple[str, ...] = ()
+    problems: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def backbone(self) -> str:
+        """Identifier of the backbone; ``"bundle"`` where features came ready-made."""
+        return self.ref.spec if self.ref is not None else "bundle"
+
+    @property
+    def digest(self) -> str:
+        """Digest of the backbone, empty for a bundle."""
+        return self.ref.digest if self.ref is not None else ""
+
+    def rows(self, index: Rows) -> Features:
+        """Features of some rows, with views where each of them has some."""
+        numbers = np.asarray(index, dtype=np.int64)
+        found = self.features[numbers]
+        if self.views is None or self.view_of is None or bool((self.view_of[numbers] < 0).any()):
+            return found
+        return replace(found, views=self.views[self.view_of[numbers]])
+
+    def task(
+        self,
+        support: Rows | None = None,
+        *,
+        validation: Rows | None = None,
+        unlabeled: Rows | None = None,
+        seed: int = 0,
+    ) -> Task:
+        """What a method may see, given row numbers; all other labels stay here."""
+        given = [None if i is None or not len(i) else self.rows(i) for i in (support, validation, unlabeled)]
+        return Task(
+            self.dataset.class_names,
+            self.text,
+            *given,
+            logit_scale=self.logit_scale,
+            projection=self.projection,
+            seed=seed,
+        )
+
+
+def prepare(
+    dataset: Dataset,
+    ref: BackboneRef | None,
+    *,
+    templates: str | Sequence[str] | None = None,
+    texts: bool = True,
+    store: Path | None = None,
+    quiet: bool = False,
+) -> Prepared:
+    """Extract what the store doesn't hold yet, and encode the class names.
+
+    Args:
+        dataset: images, or a bundle.
+        ref: the backbone; None only for a bundle.
+        templates: prompt templates, each with one ``{}``, or the name of a set of them; by default the data set's
+            own, else "a photo of a {}.".
+        texts: whether to encode the class names.
+        store: folder of the feature store; by default below CLIPWRIGHT_HOME.
+        quiet: show no progress.
+
+    Raises:
+        UsageError: a bundle with a backbone or templates, or images without a backbone.
+        DataError: no image can be read.
+    """
+    start = time.perf_counter()
+    if dataset.bundle is not None:
+        if ref is not None or templates is not None:
+            raise UsageError("a feature bundle brings its own features and texts: leave out backbone and templates.")
+        return _bundled(dataset)
+    if ref is None:
+        raise UsageError("images need a backbone: name one.")
+    extracted = extract(dataset, ref, folder=store, quiet=quiet)
+    features, kept = extracted.features_for(dataset)
+    check_some_readable(len(dataset), [reason for _, reason in extracted.problems])
+    readable = dataset.take(kept)
+    contents = tuple(extracted.contents(readable))
+    chosen = read_templates(templates or dataset.templates or None) if texts else ()
+    return Prepared(
+        readable,
+        features,
+        text_features(ref, dataset.class_names, chosen) if texts else None,
+        chosen,
+        logit_scale=extracted.logit_scale,
+        projection=extracted.projection,
+        ref=ref,
+        contents=contents,
+        problems=extracted.problems,
+        notes=_copies(readable, contents),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _copies(dataset: Dataset, contents: tuple[str, ...]) -> tuple[str, ...]:
+    """What to tell of images that appear more than once."""
+    if dataset.has_split("test") or dataset.has_split("val"):
+        sides = np.where(np.isin(dataset.splits, ("test", "val")), dataset.splits, "train")
+        return duplicates_across(contents, sides, dataset.ids).sentences
+    labelled = np.array(contents)[dataset.labels >= 0]
+    repeated = len(labelled) - len(np.unique(labelled))
+    if not repeated:
+        return ()
+    images = "image is an exact copy of another" if repeated == 1 else "images are exact copies of others"
+    return (f"{repeated} labelled {images}, so labels drawn for support may also be scored: remove the copies.",)
+
+
+def _bundled(dataset: Dataset) -> Prepared:
+    bundle = dataset.bundle
+    assert bundle is not None  # noqa: S101 - the caller looked
+    return Prepared(
+        dataset,
+        replace(bundle.features, y=torch.from_numpy(dataset.labels), ids=tuple(dataset.ids)),
+        bundle.text,
+        bundle.prompts or (),
+        logit_scale=bundle.logit_scale,
+        projection=None if bundle.projection is None else torch.from_numpy(bundle.projection),
+    )
+
+
+def add_views(
+    prepared: Prepared, rows: Rows, views: int, *, recipe: str = DEFAULT_RECIPE, seed: int = 0, quiet: bool = False
+) -> Prepared:
+    """The same with `views` augmented views of some rows.
+
+    Raises:
+        UsageError: a bundle has no images to augment.
+    """
+    if prepared.ref is None:
+        raise UsageError("a feature bundle has no images to augment: put views into the bundle, or leave --views out.")
+    start = time.perf_counter()
+    numbers = np.unique(np.asarray(rows, dtype=np.int64))
+    part = prepared.dataset.take(numbers)
+    store = extract(part, prepared.ref, views=views, recipe=recipe, seed=seed, quiet=quiet)
+    found, kept = store.features_for(part)
+    view_of = np.full(len(prepared.dataset), -1, dtype=np.int64)
+    view_of[numbers[kept]] = np.arange(len(kept))
+    seconds = prepared.seconds + time.perf_counter() - start
+    return replace(prepared, views=found.views, view_of=view_of, seconds=seconds)
