@@ -77,7 +77,7 @@ def _tensor(values: ArrayLike, what: str, dims: tuple[int, ...], *, integer: boo
         raise DataError(f"{what} can't be read as an array: {error}.") from error
     if x.ndim not in dims:
         wanted = " or ".join(str(d) for d in dims)
-        raise DataError(f"{what} must have {wanted} dimensions; it has {x.ndim}, shape {tuple(x.shape)}.")
+        raise DataError(f"{what} must have {wanted} dimensions; the array has {x.ndim}, shape {tuple(x.shape)}.")
     if integer:
         if x.is_floating_point() or x.is_complex():
             raise DataError(f"{what} must be integers; they are {x.dtype}.")
