@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.backbones.conftest import ARCHITECTURES, TEXTS, library_input, pixels_for
 
 from clipwright.backbones import openclip_tables, resolve, save_backbone
 from clipwright.backbones.loaded import TowerBackbone
@@ -17,7 +18,6 @@ from clipwright.backbones.openclip import OpenClipRef, is_torchscript
 from clipwright.core.errors import BackboneError, DataError
 from clipwright.core.hashing import digest_file
 from clipwright.task import Access
-from tests.backbones.conftest import ARCHITECTURES, TEXTS, library_input, pixels_for
 
 Saved = Callable[[str], tuple[Any, Path]]
 PROJECTION = {"small-vit": 64, "small-resnet": 512, "small-timm": 64, "small-custom-eos": 64, "small-coca": 32}
@@ -341,8 +341,8 @@ def test_tiny_is_an_ordinary_open_clip_model_with_a_warning(tmp_path: Path, phot
     pixels = torch.from_numpy(np.stack([backbone.preprocess.clean(photo)]))
     texts = ["the digit seven", "a red circle"]
     with torch.inference_mode():
-        images: Any = model.encode_image(library_input(backbone, pixels))  # type: ignore[operator] # an open_clip.CLIP
-        words: Any = model.encode_text(tokenizer(texts))  # type: ignore[operator] # an open_clip.CLIP
+        images: Any = model.encode_image(library_input(backbone, pixels))
+        words: Any = model.encode_text(tokenizer(texts))
     found = backbone.images(pixels)
     torch.testing.assert_close(found.x, images, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(backbone.texts(texts), words, atol=1e-5, rtol=1e-5)
