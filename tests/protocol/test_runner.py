@@ -1,0 +1,274 @@
+"""The runner: what is run, what methods get to see, and that test labels reach none of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from clipwright import methods as catalogue
+from clipwright.core.errors import DataError, NeedsError, UsageError
+from clipwright.core.metrics import score_rows
+from clipwright.fitted import Fitted, FitTrace
+from clipwright.heads.linear import LinearHead
+from clipwright.methods.base import Method, Requirements
+from clipwright.methods.taskres import TaskRes
+from clipwright.methods.zero_shot import ZeroShot
+from clipwright.protocol.draws import support_draw
+from clipwright.protocol.prepare import Prepared
+from clipwright.protocol.results import Results
+from clipwright.protocol.runner import run
+from clipwright.task import Need, Task
+
+Make = Callable[..., Prepared]
+
+
+@dataclass(frozen=True)
+class Means(Method):
+    """Nearest class mean; keeps the tasks it was given."""
+
+    title: ClassVar[str] = "Means"
+    summary: ClassVar[str] = "class means"
+    wants: frozenset[Need] = frozenset({Need.LABELS})
+    seen: list[Task] = field(default_factory=list, repr=False)
+    heads: list[torch.Tensor] = field(default_factory=list, repr=False)
+
+    def requires(self) -> Requirements:
+        return Requirements(needs=self.wants)
+
+    def fit(self, task: Task) -> Fitted:
+        self.seen.append(task)
+        assert task.support is not None
+        y = task.support.labels
+        means = torch.stack([task.support.x[y == c].mean(0) for c in range(task.n_classes)])
+        self.heads.append(means)
+        trace = FitTrace(chosen={"k": len(self.seen)}, how={"k": "rule"}, notes=["a note"])
+        return Fitted(LinearHead(means, scale=5.0), trace=trace)
+
+
+def _run(prepared: Prepared, methods: Any, shots: Sequence[int] = (1, 4), draws: int = 3, **more: Any) -> Results:
+    return run(prepared, methods, shots, draws, quiet=True, **more)
+
+
+def test_every_cell_once_and_names_alone_once(make_prepared: Make) -> None:
+    results = _run(make_prepared(test=5), [ZeroShot(), TaskRes(epochs=2)])
+    rows = results.cells.to_pylist()
+    keys = [(r["method"], r["shots"], r["draw"]) for r in rows]
+    assert sorted(keys) == [("TaskRes", s, d) for s in (1, 4) for d in range(3)] + [("ZeroShot", 0, 0)]
+    assert {r["n_test"] for r in rows} == {15}
+    assert {r["dataset"] for r in rows} == {"gauss"}
+    assert {r["backbone"] for r in rows} == {"bundle"}
+    assert all(0 <= r["top1"] <= 1 and r["seconds_fit"] > 0 and r["temperature"] is None for r in rows)
+    assert [r["labels_per_class"] for r in rows if r["shots"] == 4] == [[4, 4, 4]] * 3
+    assert next(r for r in rows if r["shots"] == 0)["labels_per_class"] == [0, 0, 0]
+
+
+def test_a_cell_is_what_fitting_and_scoring_by_hand_gives(make_prepared: Make) -> None:
+    prepared = make_prepared(test=5)
+    row = next(r for r in _run(prepared, [Means()], (4,), seed=3).cells.to_pylist() if r["draw"] == 2)
+    dataset = prepared.dataset
+    pool = np.where(dataset.splits == "train", dataset.labels, -1)
+    support = support_draw(pool, 4, 2, 3, ids=dataset.ids)
+    assert (dataset.splits[support] == "train").all()
+    fitted = Means().fit(prepared.task(support))
+    test = np.flatnonzero(dataset.splits == "test")
+    expected = score_rows(fitted(prepared.rows(test)), dataset.labels[test]).summary()
+    for name in ("top1", "macro", "nll", "ece", "brier"):
+        assert row[name] == pytest.approx(expected[name])
+    assert json.loads(row["chosen"]) == {"k": 3}
+    assert json.loads(row["how"]) == {"k": "rule"}
+    assert row["notes"] == ["a note"]
+
+
+def test_methods_of_a_cell_get_the_same_support_and_seed_and_draws_are_nested(make_prepared: Make) -> None:
+    one, other = Means(), Means()
+    _run(make_prepared(test=5), {"a": one, "b": other}, (2, 4))
+    for mine, theirs in zip(one.seen, other.seen, strict=True):
+        assert mine.support is not None
+        assert theirs.support is not None
+        assert mine.support.ids == theirs.support.ids
+        assert mine.seed == theirs.seed
+    few, many = one.seen[0].support, one.seen[1].support
+    assert few is not None
+    assert many is not None
+    assert set(few.ids or ()) < set(many.ids or ())
+    assert len({task.seed for task in one.seen}) == len(one.seen)
+
+
+def _poisoned(prepared: Prepared, rows: np.ndarray) -> Prepared:
+    """The same data with the labels of some rows wrong."""
+    dataset = prepared.dataset
+    labels = dataset.labels.copy()
+    labels[rows] = (labels[rows] + 1) % len(dataset.class_names)
+    import pyarrow as pa
+
+    table = dataset.table.set_column(2, dataset.table.schema.field("label"), pa.array(labels, pa.int32()))
+    features = replace(prepared.features, y=torch.from_numpy(labels))
+    return replace(prepared, dataset=replace(dataset, table=table), features=features)
+
+
+class Spy:
+    """Wraps a method so that the weights of every head it fits are kept."""
+
+    def __init__(self, method: Method) -> None:
+        self.states: list[dict[str, torch.Tensor]] = []
+        spy = self
+
+        class Wrapped(type(method)):  # type: ignore[misc] # the class is known only here
+            def fit(self, task: Task) -> Fitted:
+                fitted: Fitted = super().fit(task)
+                spy.states.append(fitted.head.state_dict())
+                return fitted
+
+        self.method: Method = Wrapped(**method.hyper_parameters())
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_wrong_test_labels_change_no_fitted_head(make_prepared: Make, name: str) -> None:
+    clean = make_prepared(test=5)
+    poisoned = _poisoned(clean, np.flatnonzero(clean.dataset.splits == "test"))
+    heads, scores = [], []
+    for prepared in (clean, poisoned):
+        spy = Spy(catalogue.make(name))
+        scores.append(_run(prepared, {name: spy.method}, (0, 2), 1, validation="few-shot", calibrate=True))
+        heads.append(spy.states)
+    assert len(heads[0]) == len(heads[1]) > 0
+    for one, other in zip(*heads, strict=True):
+        assert all(torch.equal(one[k], other[k]) for k in one)
+    assert scores[0].cells["top1"] != scores[1].cells["top1"], "the poison must show in the scores"
+
+
+def test_the_poison_test_would_catch_a_leak(make_prepared: Make) -> None:
+    clean = make_prepared(test=5)
+    poisoned = _poisoned(clean, np.flatnonzero(clean.dataset.splits == "train"))
+    heads = []
+    for prepared in (clean, poisoned):
+        method = Means()
+        _run(prepared, [method], (2,), 1)
+        heads.append(method.heads[0])
+    assert not torch.equal(*heads)
+
+
+def test_queries_and_unlabeled_images_come_without_labels(make_prepared: Make) -> None:
+    method = Means(wants=frozenset({Need.LABELS, Need.QUERY, Need.UNLABELED}))
+    prepared = make_prepared(test=5)
+    _run(prepared, [method], (2,), 1, validation="few-shot")
+    task = method.seen[0]
+    assert task.query is not None
+    assert task.unlabeled is not None
+    assert task.validation is not None
+    assert task.support is not None
+    parts = [set(f.ids or ()) for f in (task.support, task.validation, task.unlabeled, task.query)]
+    assert sum(map(len, parts)) == len(set().union(*parts)) == len(prepared.dataset)
+    assert (task.query.labels == -1).all()
+    assert (task.unlabeled.labels == -1).all()
+    assert len(task.validation) == 6
+
+
+def test_validation_labels_are_counted(make_prepared: Make) -> None:
+    rows = _run(make_prepared(test=4), [Means()], (3,), 1, validation="few-shot").cells.to_pylist()
+    assert rows[0]["labels_per_class"] == [6, 6, 6]
+
+
+def test_without_a_test_split_each_draw_is_scored_on_what_it_leaves(make_prepared: Make) -> None:
+    prepared = make_prepared(unlabeled=4)
+    method = Means(wants=frozenset({Need.LABELS, Need.UNLABELED, Need.QUERY}))
+    results = _run(prepared, [ZeroShot(), method], (1, 4), 3)
+    rows = results.cells.to_pylist()
+    assert {r["n_test"] for r in rows} == {32 - 12}
+    assert sorted(r["draw"] for r in rows if r["shots"] == 0) == [0, 1, 2]
+    for task in method.seen:
+        query, used = task.query, task.unlabeled
+        assert query is not None
+        assert used is not None
+        assert task.support is not None
+        seen = set(task.support.ids or ()) | set(used.ids or ())
+        assert not seen & set(query.ids or ())
+    with pytest.raises(DataError, match="8 shots take every labelled image of gauss"):
+        _run(make_prepared((8, 8)), [Means()], (8,))
+
+
+def test_a_temperature_mends_calibration_and_leaves_accuracy(make_prepared: Make) -> None:
+    prepared = replace(make_prepared((60, 60, 60), test=40, noise=1.0), logit_scale=80.0)
+    plain = _run(prepared, [ZeroShot(), TaskRes(epochs=10)], (16,), 2)
+    tempered = _run(prepared, [ZeroShot(), TaskRes(epochs=10)], (16,), 2, calibrate=True)
+    assert plain.cells["top1"].equals(tempered.cells["top1"])
+    rows = tempered.cells.to_pylist()
+    assert all(r["temperature"] is None for r in rows if r["shots"] == 0), "names alone have no labels to calibrate on"
+    for row in rows:
+        if row["shots"]:
+            assert row["temperature"] > 1
+            assert row["nll_calibrated"] < row["nll"]
+            assert row["ece_calibrated"] < row["ece"]
+
+
+def test_runs_repeat_exactly(make_prepared: Make) -> None:
+    same = [_run(make_prepared(test=5), [TaskRes(epochs=3)], seed=4).cells for _ in range(2)]
+    other = _run(make_prepared(test=5), [TaskRes(epochs=3)], seed=5).cells
+    assert same[0]["nll"].equals(same[1]["nll"])
+    assert not same[0]["nll"].equals(other["nll"])
+
+
+def test_predictions_of_the_first_draws_are_kept(make_prepared: Make) -> None:
+    prepared = make_prepared(test=5)
+    results = _run(prepared, [ZeroShot(), Means()], (1, 4), 3, keep=2)
+    table = results.predictions.to_pylist()
+    assert len(table) == 15 * (1 + 2 * 2)
+    cell = next(r for r in results.cells.to_pylist() if (r["method"], r["shots"], r["draw"]) == ("Means", 4, 1))
+    mine = [r for r in table if (r["method"], r["shots"], r["draw"]) == ("Means", 4, 1)]
+    assert np.mean([r["label"] == r["predicted"] for r in mine]) == cell["top1"]
+    assert {r["id"] for r in mine} == set(np.array(prepared.dataset.ids)[prepared.dataset.splits == "test"])
+    assert not _run(prepared, [Means()], keep=0).predictions.num_rows
+
+
+def test_finished_cells_are_handed_over_as_they_come(make_prepared: Make) -> None:
+    found: list[dict[str, Any]] = []
+    results = _run(make_prepared(test=5), [Means()], on_cell=found.append)
+    assert [r["top1"] for r in found] == results.cells["top1"].to_pylist()
+
+
+def test_small_classes_are_refused_or_give_all_they_have(make_prepared: Make) -> None:
+    prepared = make_prepared((12, 12, 7), test=5)
+    with pytest.raises(DataError, match="class 'class 2' has 2 labelled images"):
+        _run(prepared, [Means()], (4,))
+    rows = _run(prepared, [Means()], (4,), short="all").cells.to_pylist()
+    assert {tuple(r["labels_per_class"]) for r in rows} == {(4, 4, 2)}
+
+
+def test_what_can_t_run_is_refused_before_anything_is_fitted(make_prepared: Make) -> None:
+    method = Means(wants=frozenset({Need.LABELS, Need.SECOND}))
+    counted = Means()
+    with pytest.raises(NeedsError, match="second backbone"):
+        _run(make_prepared(test=5), {"a": counted, "b": method})
+    assert not counted.seen
+
+
+@pytest.mark.parametrize(
+    ("methods", "shots", "draws", "says"),
+    [
+        ([], (1,), 1, "no methods"),
+        ([ZeroShot(), ZeroShot()], (1,), 1, "need names"),
+        ([Means()], (1,), 0, "at least one draw"),
+        ([Means()], (), 1, "shots must be"),
+        ([Means()], (-1,), 1, "none negative"),
+        ([Means()], (0,), 1, "every method needs labels"),
+    ],
+)
+def test_bad_plans_are_refused(make_prepared: Make, methods: Any, shots: Any, draws: int, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        _run(make_prepared(test=5), methods, shots, draws)
+
+
+def test_the_configuration_says_what_was_run(make_prepared: Make) -> None:
+    (config,) = _run(make_prepared(test=5), {"quick": TaskRes(epochs=2)}, seed=9).runs
+    assert config == json.loads(json.dumps(config))
+    assert config["methods"]["quick"]["method"] == "TaskRes"
+    assert config["methods"]["quick"]["hyper_parameters"]["epochs"] == 2
+    assert (config["shots"], config["draws"], config["seed"], config["test"]) == ([1, 4], 3, 9, 15)
+    assert config["class_names"] == ["class 0", "class 1", "class 2"]
+    assert {"clipwright", "torch", "numpy", "python"} <= set(config["versions"])
