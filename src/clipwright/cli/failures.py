@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -76,6 +77,7 @@ def plain_warnings(*, debug: bool) -> Iterator[None]:
         if issubclass(category, UserWarning) and text not in shown:
             shown.add(text)
             sys.stderr.write(f"Warning: {text}\n")
+            logging.getLogger(__name__).info("warning: %s", text)  # for the log of a run's folder
 
     if debug:
         yield

@@ -115,13 +115,16 @@ class RunFolder:
             sys.stderr.flush()
 
     def metric(self, event: str, **values: Any) -> None:
-        """Append a row to metrics.jsonl."""
-        row = json.loads(json_text({"event": event, "seconds": round(time.monotonic() - self._start, 3), **values}))
-        self._journal.append(row)
+        """Append a row to metrics.jsonl; another process sees it at once."""
+        row = {"event": event, "seconds": round(time.monotonic() - self._start, 3), **values}
+        path = self.folder / METRICS
+        with disk_errors(path), path.open("a", encoding="utf-8") as stream:
+            stream.write(json_text(row) + "\n")
 
     def finish(self, **values: Any) -> None:
-        """Record that the run is done; the same command run again then has nothing to do."""
-        self.metric("finished", **values)
+        """Record for good that the run is done; the same command run again then has nothing to do."""
+        seconds = round(time.monotonic() - self._start, 3)
+        self._journal.append(json.loads(json_text({"event": "finished", "seconds": seconds, **values})))
         self.log("finished")
 
 

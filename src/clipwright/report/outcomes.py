@@ -121,7 +121,7 @@ class Outcomes:
 
 def _pictures(dataset: Dataset | None, ids: Sequence[str]) -> dict[str, tuple[str, bool]]:
     """Thumbnails of rows by identifier; rows without a readable image are left out."""
-    if dataset is None or dataset.reader is None:
+    if dataset is None or dataset.reader is None or not ids:
         return {}
     wanted = set(ids)
     rows = [row for row, i in enumerate(dataset.ids) if i in wanted]
