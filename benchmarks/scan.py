@@ -1,7 +1,7 @@
 """How long and how much memory a scan of 200,000 image files takes: ``python benchmarks/scan.py [files] [repeats]``.
 
-Each way runs in a process of its own, on the same folder and page cache: `open_data`, which makes the whole manifest, the
-scan alone, and a plain `os.walk` that looks up size and time of each file and keeps tuples, as a loader would.
+Each way runs in a process of its own, on the same folder and page cache: `open_data`, which makes the whole manifest,
+the scan alone, and a plain `os.walk` that looks up size and time of each file and keeps tuples, as a loader would.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,3 +71,12 @@ def test_images_to_classify(plant: Plant, tmp_path: Path, monkeypatch: pytest.Mo
         open_images([tmp_path / "void"])
     with pytest.raises(DataError, match="no images in no path"):
         open_images([])
+
+
+def test_opening_and_reading_images_does_not_load_torch(plant: Plant) -> None:
+    root = plant(["a/1.png", "b/1.png"])
+    code = (
+        "import sys; from clipwright.data import open_data; data = open_data(sys.argv[1]); "
+        "data.reader.read('a/1.png'); data.digest; data.take([0]).without_labels(); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(root)], check=False).returncode == 0

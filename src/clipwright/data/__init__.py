@@ -1,6 +1,10 @@
 """Where images and labels come from: folders, tables, lists, feature bundles, embedded data sets."""
 
-from clipwright.data.bundle import open_bundle, save_bundle
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from clipwright.data.checks import check_shots, check_some_readable
 from clipwright.data.dataset import (
     Bundle,
@@ -16,6 +20,9 @@ from clipwright.data.embedded import DatasetInfo, EmbeddedReader, datasets
 from clipwright.data.images import FileReader, decode
 from clipwright.data.names import clean_name
 from clipwright.data.open import open_data, open_images
+
+if TYPE_CHECKING:
+    from clipwright.data.bundle import open_bundle, save_bundle
 
 __all__ = [
     "Bundle",
@@ -40,3 +47,10 @@ __all__ = [
     "open_images",
     "save_bundle",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Bundles need torch, which worker processes that read images must not load."""
+    if name in {"open_bundle", "save_bundle"}:
+        return getattr(import_module("clipwright.data.bundle"), name)
+    raise AttributeError(f"module 'clipwright.data' has no attribute {name!r}")

@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
-import torch
 from PIL import Image
 
 from clipwright.core.errors import DataError
 from clipwright.core.hashing import digest_json
-from clipwright.task import Features, TextFeatures
+
+if TYPE_CHECKING:  # reading images in worker processes must not wait for torch
+    from clipwright.task import Features, TextFeatures
 
 Split = Literal["", "train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("", "train", "val", "test")
@@ -173,6 +174,8 @@ class Dataset:
         table = self.table.set_column(column, "label", pa.array(labels.astype(np.int32)))
         bundle = self.bundle
         if bundle is not None:
+            import torch
+
             bundle = replace(bundle, features=replace(bundle.features, y=torch.from_numpy(labels)))
         return replace(self, table=table, bundle=bundle)
 

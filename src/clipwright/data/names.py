@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clipwright.core.errors import DataError
-from clipwright.task import check_class_names
 
 Classes = str | Path | Sequence[str] | Mapping[str, str]
 
@@ -186,6 +185,8 @@ def _from_keys(keys: Collection[str], what: str, clean: bool) -> Resolved:
 def _named(names: Sequence[str], index: Mapping[str, int], where: str, clean: bool) -> Resolved:
     """Class names in this order, cleaned and checked."""
     final = [clean_name(name) if clean else name for name in names]
+    if not final:
+        raise DataError(f"there are no classes in {where}: give at least one class name.")
     spelled: defaultdict[str, list[str]] = defaultdict(list)
     for name, result in zip(names, final, strict=True):
         if not result.strip():
@@ -197,7 +198,6 @@ def _named(names: Sequence[str], index: Mapping[str, int], where: str, clean: bo
             f"{where} would give {quoted(twice, 5)} to more than one class "
             f"({quoted(origin, 2)} are the same after cleaning): make the names differ."
         )
-    check_class_names(final)
     changed = [(name, result) for name, result in zip(names, final, strict=True) if name != result]
     notes: tuple[str, ...] = ()
     if changed:

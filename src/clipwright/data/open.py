@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from clipwright.core.errors import DataError
-from clipwright.data.bundle import open_bundle
 from clipwright.data.dataset import Dataset, manifest
 from clipwright.data.embedded import embedded_names, open_embedded
 from clipwright.data.folder import open_folder
@@ -74,6 +73,8 @@ def _open_path(
 ) -> Dataset:
     kind = _kind(path)
     if kind == "bundle":
+        from clipwright.data.bundle import open_bundle
+
         return _finish(open_bundle(path, listed, name=name, clean=clean), name, labels)
     if kind == "folder":
         path = Path(os.path.abspath(path))  # noqa: PTH100 - links stay as the user wrote them
