@@ -61,6 +61,19 @@ def test_the_same_run_is_resumed_and_knows_whether_it_was_finished(tmp_path: Pat
     assert "interrupted" in (tmp_path / LOG).read_text()
 
 
+def test_a_line_torn_by_a_kill_is_closed_off(tmp_path: Path) -> None:
+    with RunFolder(tmp_path, config()) as run:
+        run.metric("epoch", loss=0.5)
+    with (tmp_path / METRICS).open("a") as stream:
+        stream.write('{"event": "fin')
+    with RunFolder(tmp_path, config()) as run:
+        assert run.finished is None
+        run.finish(summary={"b": 1, "a": 2})
+    last = (tmp_path / METRICS).read_text().splitlines()
+    assert len(last) == 3
+    assert list(json.loads(last[2])["summary"]) == ["b", "a"]
+
+
 def test_another_run_is_refused_and_named_unless_overwritten(tmp_path: Path) -> None:
     with RunFolder(tmp_path, config()) as run:
         run.finish()

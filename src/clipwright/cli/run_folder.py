@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 from clipwright.cli.failures import sentence
 from clipwright.cli.options import ABOUT
@@ -53,7 +54,6 @@ class RunFolder:
         self.config = dict(config)
         self.resumed = False
         self.finished: dict[str, Any] | None = None
-        self._journal = Journal(folder / METRICS)
         self._start = time.monotonic()
         self._claim(overwrite, ("out", *free), products)
         self._handler = _Handler(self)
@@ -72,7 +72,7 @@ class RunFolder:
                     "choose another folder, or give --overwrite."
                 )
             self.resumed = True
-            ends = [row for row in self._journal.rows() if row.get("event") == "finished"]
+            ends = [row for row in Journal(self.folder / METRICS).rows() if row.get("event") == "finished"]
             self.finished = ends[-1] if ends else None
         elif self.folder.is_dir() and any(self.folder.iterdir()):
             raise UsageError(
@@ -116,15 +116,22 @@ class RunFolder:
 
     def metric(self, event: str, **values: Any) -> None:
         """Append a row to metrics.jsonl; another process sees it at once."""
-        row = {"event": event, "seconds": round(time.monotonic() - self._start, 3), **values}
+        self._append({"event": event, "seconds": round(time.monotonic() - self._start, 3), **values})
+
+    def _append(self, row: dict[str, Any], *, sync: bool = False) -> None:
         path = self.folder / METRICS
-        with disk_errors(path), path.open("a", encoding="utf-8") as stream:
-            stream.write(json_text(row) + "\n")
+        line = (json_text(row) + "\n").encode()
+        with disk_errors(path), path.open("ab+") as stream:
+            if stream.seek(0, os.SEEK_END) and not _ends_a_line(stream):
+                line = b"\n" + line  # a kill tore the line before
+            stream.write(line)
+            stream.flush()
+            if sync:
+                os.fsync(stream.fileno())
 
     def finish(self, **values: Any) -> None:
         """Record for good that the run is done; the same command run again then has nothing to do."""
-        seconds = round(time.monotonic() - self._start, 3)
-        self._journal.append(json.loads(json_text({"event": "finished", "seconds": seconds, **values})))
+        self._append({"event": "finished", "seconds": round(time.monotonic() - self._start, 3), **values}, sync=True)
         self.log("finished")
 
 
@@ -141,6 +148,11 @@ class _Handler(logging.Handler):
         if isinstance(metrics, dict):
             event = str(metrics.get("event", record.name.removeprefix("clipwright.")))
             self._run.metric(event, **{k: v for k, v in metrics.items() if k not in {"event", "seconds"}})
+
+
+def _ends_a_line(stream: BinaryIO) -> bool:
+    stream.seek(-1, os.SEEK_END)
+    return stream.read(1) == b"\n"
 
 
 def _read(path: Path) -> dict[str, Any] | None:
