@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import math
 import re
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from clipwright.report.page import Curve, CurvePoint
-from clipwright.report.text import clean, shortened
+from clipwright.report.text import clean, count, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -177,7 +178,7 @@ def _described(curves: Sequence[Curve]) -> str:
     parts = [
         f"{clean(curve.method)}: "
         + ", ".join(
-            f"{100 * p.mean:.1f} % from {'names only' if p.shots == 0 else f'{p.shots} labels'}" for p in curve.points
+            f"{100 * p.mean:.1f} % from {count(p.shots, 'label') if p.shots else 'names only'}" for p in curve.points
         )
         for curve in curves
     ]
@@ -190,7 +191,10 @@ def _svg(figure: Figure, key: str, description: str) -> str:
 
     stream = io.StringIO()
     nothing: Any = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(stream, format="svg", transparent=True, metadata=nothing)
+    with warnings.catch_warnings():
+        # The reader's own fonts set the text, so what matplotlib's font lacks doesn't matter.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        figure.savefig(stream, format="svg", transparent=True, metadata=nothing)
     svg = stream.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)

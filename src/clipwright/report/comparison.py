@@ -230,7 +230,7 @@ def _notes(results: Results, rows: Sequence[Summary], config: dict[str, Any]) ->
     mine = {r.method for r in rows}
     for method, notes in zip(table["method"].to_pylist(), table["notes"].to_pylist(), strict=True):
         found += [f"{method}: {note}" for note in (notes or ()) if method in mine]
-    if len({r.method for r in rows}) > 1:
+    if sum(r.shots == rows[-1].shots for r in rows) > 1:
         found.append(
             "The method in the headline was picked by its test accuracy; its interval does not cover that choice."
         )
