@@ -46,3 +46,5 @@ def test_ties_are_shown_as_ties(capsys: pytest.CaptureFixture[str]) -> None:
     row = {"shots": 1, "draws": 10, "accuracy": 0.9, "low": 0.8, "high": 0.95}
     show_accuracies([row | {"method": "A", "leads": True}, row | {"method": "B", "leads": True, "accuracy": 0.89}])
     assert capsys.readouterr().out.count(" % *") == 2
+    show_accuracies([row | {"method": "A", "leads": True}])
+    assert "*" not in capsys.readouterr().out

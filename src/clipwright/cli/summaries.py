@@ -82,19 +82,17 @@ def accuracies(results: Results) -> list[dict[str, Any]]:
 
 
 def show_accuracies(rows: list[dict[str, Any]]) -> None:
-    """Print accuracies with their intervals, by labels per class."""
-    cells = [
-        [
-            r["shots"],
-            r["method"],
-            _percent(r["accuracy"]) + " *" * r["leads"],
-            f"{100 * r['low']:.2f} to {100 * r['high']:.2f}",
-            r["draws"],
-        ]
-        for r in sorted(rows, key=lambda r: (r["shots"], r["method"]))
-    ]
+    """Print accuracies with their intervals, by labels per class; where methods compete, the leaders are marked."""
+    fields = [row["shots"] for row in rows]
+    cells, marked = [], False
+    for r in sorted(rows, key=lambda r: (r["shots"], r["method"])):
+        mark = " *" if r["leads"] and fields.count(r["shots"]) > 1 else ""
+        marked |= bool(mark)
+        interval = f"{100 * r['low']:.2f} to {100 * r['high']:.2f}"
+        cells.append([r["shots"], r["method"], _percent(r["accuracy"]) + mark, interval, r["draws"]])
     say(table(["labels per class", "method", "accuracy", "95 % interval", "draws"], cells))
-    say("* best at this number of labels, or not shown to differ from the best")
+    if marked:
+        say("* best at this number of labels, or not shown to differ from the best")
 
 
 def show_evaluation(evaluation: Evaluation) -> None:
