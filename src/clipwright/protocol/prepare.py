@@ -12,7 +12,7 @@ import torch
 
 from clipwright.backbones.base import BackboneRef
 from clipwright.core.errors import UsageError
-from clipwright.data import check_some_readable, duplicates_across
+from clipwright.data import duplicates_across
 from clipwright.data.dataset import Dataset
 from clipwright.features import extract
 from clipwright.task import Features, Task, TextFeatures
@@ -128,7 +128,6 @@ def prepare(
         raise UsageError("images need a backbone: name one.")
     extracted = extract(dataset, ref, folder=store, quiet=quiet)
     features, kept = extracted.features_for(dataset)
-    check_some_readable(len(dataset), [reason for _, reason in extracted.problems])
     readable = dataset.take(kept)
     contents = tuple(extracted.contents(readable))
     chosen = read_templates(templates or dataset.templates or None) if texts else ()
