@@ -56,7 +56,8 @@ def accuracy_curves(curves: Sequence[Curve], *, key: str, width: int = 760, heig
         places = _places({p.shots for curve in drawn for p in curve.points})
         _frame(axes, places, [p for curve in drawn for p in curve.points])
         shade = 0.16 if len(drawn) <= 2 else 0.09  # bands of many methods lie over each other
-        ends = [_draw(axes, curve, style, places, shade) for curve, style in zip(drawn, _styles(drawn), strict=True)]
+        styled = zip(drawn, _styles(drawn), strict=True)
+        ends = [(_draw(axes, c, style, places, shade), _label(c, width), style[0]) for c, style in styled]
         _name_ends(axes, ends, height)
         return _svg(figure, key, _described(drawn))
 
@@ -76,14 +77,15 @@ def _styles(curves: Sequence[Curve]) -> list[tuple[str, str]]:
     return styles
 
 
-def _label(curve: Curve) -> str:
-    return f"{shortened(clean(curve.method), 16)} {100 * curve.points[-1].mean:.1f}"
+def _label(curve: Curve, width: int) -> str:
+    """What stands at a curve's end; on a narrow chart names leave room for the curves."""
+    return f"{shortened(clean(curve.method), 16 if width > 500 else 12)} {100 * curve.points[-1].mean:.1f}"
 
 
 def _box(curves: Sequence[Curve], width: int, height: int) -> tuple[float, float, float, float]:
     """Axes inside the figure, leaving room at the right for the longest name."""
-    longest = max((len(_label(curve)) for curve in curves), default=0)
-    left, right, top, bottom = 44, 20 + 7.4 * longest, 14, 52
+    longest = max((len(_label(curve, width)) for curve in curves), default=0)
+    left, right, top, bottom = 44, 18 + 8.2 * longest, 14, 52
     return left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height
 
 
@@ -119,12 +121,12 @@ def _frame(axes: Axes, places: dict[int, float], points: Sequence[CurvePoint]) -
         spine.set_visible(False)
 
 
-def _draw(
-    axes: Axes, curve: Curve, style: tuple[str, str], places: dict[int, float], shade: float
-) -> tuple[float, str, str]:
+def _draw(axes: Axes, curve: Curve, style: tuple[str, str], places: dict[int, float], shade: float) -> float:
+    """Draw one curve; returns its last value."""
     colour, marker = style
     x = [places[p.shots] for p in curve.points]
-    mean, low, high = ([100 * getattr(p, part) for p in curve.points] for part in ("mean", "low", "high"))
+    mean = [100 * p.mean for p in curve.points]
+    low, high = [100 * p.low for p in curve.points], [100 * p.high for p in curve.points]
     if len(x) == 1:
         # A single point still has to be compared with the others: a level line carries it across.
         axes.axhline(mean[0], color=colour, linewidth=1.5 * _POINT, dashes=(4, 3), zorder=2)
@@ -133,7 +135,7 @@ def _draw(
         axes.fill_between(x, low, high, color=colour, alpha=shade, linewidth=0, zorder=2)
         axes.plot(x, mean, color=colour, linewidth=2.25 * _POINT, zorder=3)
     axes.plot(x, mean, color=colour, marker=marker, markersize=7 * _POINT, linestyle="none", zorder=4, clip_on=False)
-    return mean[-1], _label(curve), colour
+    return mean[-1]
 
 
 def _name_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], height: int) -> None:
