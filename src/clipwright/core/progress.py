@@ -84,7 +84,8 @@ def _bar(label: str, total: int, unit: str) -> Iterator[Advance]:
         TimeRemainingColumn(),
     )
     start = time.monotonic()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    shared = sys.stdout.isatty()  # else what is printed meanwhile belongs into a file or a pipe, not above the bar
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=shared) as bar:
         task = bar.add_task(label, total=total, unit=unit, rate="")
         done = 0
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import clipwright
+from clipwright import __version__
 from clipwright.backbones.base import Backbone, BackboneRef
 from clipwright.core.errors import StoreError
 from clipwright.core.hashing import digest_json
@@ -80,5 +80,5 @@ class Wanted:
             dtype=self.dtype,
             rows_per_shard=rows_per_shard or default_rows_per_shard(rows, self.views),
             batch_size=batch_size,
-            version=clipwright.__version__,
+            version=__version__,
         )
