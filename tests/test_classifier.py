@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +42,7 @@ def features() -> Features:
 
 
 @pytest.fixture
-def images(tmp_path: Path) -> Iterator[list[Path]]:
+def images(tmp_path: Path) -> list[Path]:
     paths = []
     for i, image in enumerate(datasets.load("digits").images[:5]):
         paths.append(tmp_path / f"{i} it's.png")
