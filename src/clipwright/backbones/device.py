@@ -68,7 +68,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError):
         return True
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in text or "not enough memory" in text)
+    signs = ("out of memory", "not enough memory", "allocate memory")
+    return isinstance(error, RuntimeError) and any(sign in text for sign in signs)
 
 
 class Batcher:

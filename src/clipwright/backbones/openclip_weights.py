@@ -35,9 +35,8 @@ def get_weights(architecture: str, tag: str, config: dict[str, Any]) -> Path:
         BackboneError: it can't be had, with how to name a local file instead.
     """
     found = find_weights(config)
-    if found is not None and not config.get("hf_hub"):
-        _check_published(found, str(config.get("url", "")))
     if found is not None:
+        _check_published(found, str(config.get("url", "")))
         return found
     try:
         if config.get("hf_hub"):
@@ -55,8 +54,15 @@ def _file_names(filename: str) -> tuple[str, ...]:
 
 
 def _check_published(path: Path, url: str) -> None:
-    """Compare a file in OpenAI's own cache folder with the digest in its address."""
-    if "openaipublic" in url and file_digest(path) != url.split("/")[-2]:
+    """Compare a file that came from an address with the digest, or the beginning of it, that the address holds."""
+    if path.name != url.rpartition("/")[2]:
+        return  # from the hub, whose client checks what it downloads
+    wanted = ""
+    if "openaipublic" in url:
+        wanted = url.split("/")[-2]
+    elif "mlfoundations" in url:
+        wanted = path.stem.rpartition("-")[2]
+    if not file_digest(path).startswith(wanted):
         raise BackboneError(f"{path} is damaged or not what was published: delete it and run again.")
 
 
