@@ -19,10 +19,10 @@ def choose(task: Task) -> tuple[Method, str]:
         fewest = min(task.shots)
         if fewest == 0:
             unseen = sum(count == 0 for count in task.shots)
-            return make("ZeroShot"), f"{unseen} of {task.n_classes} classes have no labelled image, so names decide."
-        return make("TaskRes"), f"there are class names and at least {fewest} labelled images per class."
+            return make("ZeroShot"), f"{unseen} of {task.n_classes} classes have no labelled image, so the names decide."
+        return make("TaskRes"), f"There are class names and at least {fewest} labelled images per class."
     if "ZeroShot" in able:
-        return make("ZeroShot"), "there are class names and no labels."
+        return make("ZeroShot"), "There are class names and no labels."
     raise NeedsError(
         "nothing can be fitted: give class names with a backbone, or a bundle that holds text_features; "
         "labels alone are not enough yet."
