@@ -19,6 +19,7 @@ from clipwright.training.batches import Batches, random_views, shuffled_batches
 from clipwright.training.loop import train
 from clipwright.training.optimizers import Adam
 from clipwright.training.schedules import Schedule, make_schedule
+from clipwright.training.threads import threads_for
 
 RAW_TEXT_NORM = 8.0
 """About the length of CLIP's raw text features, which the published alpha and learning rate refer to."""
@@ -75,7 +76,7 @@ def taskres_fit(
         DivergedError: the loss became NaN or infinite.
     """
     rows_of = batches if callable(batches) else batches.__getitem__
-    with torch.inference_mode(False):
+    with torch.inference_mode(False), threads_for(len(y) * base.numel()):
         residual = torch.zeros_like(base).requires_grad_()
         clean = None if callable(x) else unit_rows(x).to(base.dtype)
 
