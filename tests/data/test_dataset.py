@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from clipwright.core.errors import DataError
 from clipwright.data import Dataset, manifest, open_data
-from clipwright.data.dataset import SCHEMA
-from clipwright.data.splits import split_array
+from clipwright.data.dataset import SCHEMA, column, numbers, split_array, strings
 
 Plant = Callable[..., Path]
 
@@ -70,3 +72,27 @@ def test_digest_tells_where_ids_end() -> None:
     one = Dataset("d", ("x",), manifest(["ab", "c"], np.zeros(2)))
     two = Dataset("d", ("x",), manifest(["a", "bc"], np.zeros(2)))
     assert one.digest != two.digest
+
+
+def test_slices_and_chunks_read_the_same(data: Dataset) -> None:
+    table = pa.concat_tables([data.table.slice(3, 1), data.table.slice(1, 2), data.table.slice(0, 0)])
+    part = Dataset("d", data.class_names, table)
+    assert part.labels.tolist() == [1, 1, -1]
+    assert part.splits.tolist() == ["train", "test", ""]
+    assert part.digest == data.take([3, 1, 2]).digest
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]))))
+def test_strings_come_back(texts: list[str]) -> None:
+    column = strings(texts)
+    column.validate(full=True)
+    assert column.to_pylist() == texts
+
+
+@given(st.lists(st.integers(-128, 127)), st.integers(0, 3))
+def test_numbers_come_back(values: list[int], skip: int) -> None:
+    for type_, dtype in ((pa.int8(), "i1"), (pa.int32(), "<i4"), (pa.int64(), "<i8")):
+        packed = column(np.array(values, dtype=np.int64), type_)
+        packed.validate(full=True)
+        assert packed.to_pylist() == values
+        assert numbers(packed.slice(skip), dtype).tolist() == values[skip:]

@@ -21,9 +21,9 @@ import torch
 from clipwright.core.atomic import atomic_file
 from clipwright.core.errors import DataError, FormatError
 from clipwright.data.checks import notes_of
-from clipwright.data.dataset import Bundle, Dataset, manifest
+from clipwright.data.dataset import Bundle, Dataset, manifest, split_array
 from clipwright.data.names import ClassList, rename, resolve
-from clipwright.data.splits import split_array, split_of
+from clipwright.data.splits import split_of
 from clipwright.task import Features, TextFeatures, check_class_names
 
 FORMAT = 1

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from PIL import Image
 
 from clipwright.core.errors import DataError
@@ -109,12 +110,14 @@ class Dataset:
     @cached_property
     def labels(self) -> np.ndarray:
         """(n,) int64 class indices, -1 = unlabeled."""
-        return np.asarray(self.table["label"].to_numpy(), dtype=np.int64)
+        return numbers(self.table["label"], "<i4").astype(np.int64)
 
     @cached_property
     def splits(self) -> np.ndarray:
         """(n,) split of each row: ``""``, ``"train"``, ``"val"`` or ``"test"``."""
-        return np.asarray(self.table["split"].cast(pa.string()).to_numpy(zero_copy_only=False), dtype="<U5")
+        chunks = self.table["split"].chunks
+        parts = [np.array(c.dictionary.to_pylist(), "<U5")[numbers(c.indices, "i1")] for c in chunks]
+        return np.concatenate([np.empty(0, dtype="<U5"), *parts])
 
     @property
     def ids(self) -> list[str]:
@@ -125,12 +128,11 @@ class Dataset:
     def digest(self) -> str:
         """SHA-256 of what the manifest says of the rows' contents: id, size and time of change, and the root."""
         sha = hashlib.sha256(digest_json({"name": self.name, "root": str(self.root), "rows": len(self)}).encode())
-        for row in self.table.select(["id", "size", "mtime_ns"]).to_batches(max_chunksize=1 << 14):
-            ids = row.column("id").to_pylist()
-            sha.update(np.array([len(i) for i in ids], dtype="<i8").tobytes())
-            sha.update("".join(ids).encode())
-            for name in ("size", "mtime_ns"):
-                sha.update(row.column(name).to_numpy().astype("<i8").tobytes())
+        ids = self.table["id"]
+        for values in (pc.binary_length(ids), self.table["size"], self.table["mtime_ns"]):
+            sha.update(numbers(values.cast(pa.int64()), "<i8").tobytes())
+        for batch in self.table.select(["id"]).to_batches(max_chunksize=1 << 14):
+            sha.update("".join(batch.column(0).to_pylist()).encode())
         return sha.hexdigest()
 
     @property
@@ -159,7 +161,7 @@ class Dataset:
         bundle = self.bundle
         if bundle is not None:
             bundle = replace(bundle, features=bundle.features[index])
-        return replace(self, table=self.table.take(pa.array(index)), bundle=bundle)
+        return replace(self, table=self.table.take(column(index, pa.int64())), bundle=bundle)
 
     def with_notes(self, *notes: str) -> Dataset:
         """The same data set with more to tell the user."""
@@ -170,8 +172,8 @@ class Dataset:
         return self._with_labels(np.full(len(self), -1, dtype=np.int64))
 
     def _with_labels(self, labels: np.ndarray) -> Dataset:
-        column = self.table.schema.get_field_index("label")
-        table = self.table.set_column(column, "label", pa.array(labels.astype(np.int32)))
+        place = self.table.schema.get_field_index("label")
+        table = self.table.set_column(place, "label", column(labels, pa.int32()))
         bundle = self.bundle
         if bundle is not None:
             import torch
@@ -204,6 +206,41 @@ class Dataset:
         return replace(data, class_names=tuple(class_names), bundle=bundle)
 
 
+# Arrow's own conversions import pandas wherever that is installed, which takes longer than many a scan.
+
+
+def column(values: np.ndarray, type_: pa.DataType) -> pa.Array:
+    """(n,) whole numbers as an Arrow column of an integer type."""
+    packed = np.ascontiguousarray(values, dtype=f"i{type_.bit_width // 8}")
+    return pa.Array.from_buffers(type_, len(packed), [None, pa.py_buffer(packed)])
+
+
+def numbers(values: pa.Array | pa.ChunkedArray, dtype: str) -> np.ndarray:
+    """(n,) an Arrow column without nulls, as numbers of the width it has."""
+    chunks = values.chunks if isinstance(values, pa.ChunkedArray) else [values]
+    width = np.dtype(dtype).itemsize
+    parts = [np.frombuffer(c.buffers()[1], dtype, len(c), c.offset * width) for c in chunks if len(c)]
+    return np.concatenate([np.empty(0, dtype), *parts])
+
+
+def strings(texts: Sequence[str]) -> pa.Array:
+    """An Arrow column of texts."""
+    encoded = [text.encode() for text in texts]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+    if ends[-1] > np.iinfo(np.int32).max:
+        return pa.array(texts, pa.string())
+    return pa.StringArray.from_buffers(
+        len(encoded), pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(b"".join(encoded))
+    )
+
+
+def split_array(splits: Sequence[Split] | np.ndarray) -> pa.DictionaryArray:
+    """The split column of a manifest, from names or from int8 indices into `SPLITS`."""
+    if not isinstance(splits, np.ndarray):
+        splits = np.array([SPLITS.index(split) for split in splits], dtype=np.int8)
+    return pa.DictionaryArray.from_arrays(column(splits, pa.int8()), strings(SPLITS))
+
+
 def manifest(
     ids: pa.Array | pa.ChunkedArray | Sequence[str],
     labels: np.ndarray,
@@ -214,16 +251,16 @@ def manifest(
     mtimes: np.ndarray | None = None,
 ) -> pa.Table:
     """Make a table of `SCHEMA`; sources are the ids unless given, missing numbers are 0, missing splits ``""``."""
-    ids = ids if isinstance(ids, pa.Array | pa.ChunkedArray) else pa.array(ids, pa.string())
+    ids = ids if isinstance(ids, pa.Array | pa.ChunkedArray) else strings(ids)
     zeros = np.zeros(len(ids), dtype=np.int64)
     if splits is None:
-        splits = pa.DictionaryArray.from_arrays(pa.array(zeros, pa.int8()), pa.array(SPLITS, pa.string()))
+        splits = split_array(zeros.astype(np.int8))
     columns = [
         ids,
-        ids if sources is None else pa.array(sources, pa.string()),
-        pa.array(np.asarray(labels), pa.int32()),
+        ids if sources is None else strings(sources),
+        column(labels, pa.int32()),
         splits,
-        pa.array(zeros if sizes is None else sizes, pa.int64()),
-        pa.array(zeros if mtimes is None else mtimes, pa.int64()),
+        column(zeros if sizes is None else sizes, pa.int64()),
+        column(zeros if mtimes is None else mtimes, pa.int64()),
     ]
     return pa.table(columns, schema=SCHEMA)

@@ -10,9 +10,8 @@ import numpy as np
 from PIL import Image
 
 from clipwright.core.errors import DataError
-from clipwright.data.dataset import SPLITS, Dataset, DecodedImage, UnreadableImageError, manifest
+from clipwright.data.dataset import SPLITS, Dataset, DecodedImage, UnreadableImageError, manifest, split_array
 from clipwright.data.names import ClassList, rename
-from clipwright.data.splits import split_array
 
 if TYPE_CHECKING:
     from clipwright.assets.datasets import EmbeddedData

@@ -19,11 +19,11 @@ import numpy as np
 
 from clipwright.core.errors import DataError
 from clipwright.data.checks import notes_of
-from clipwright.data.dataset import SPLITS, Dataset, Split, manifest
+from clipwright.data.dataset import SPLITS, Dataset, Split, manifest, split_array
 from clipwright.data.images import FileReader
 from clipwright.data.names import ClassList, Resolved, counted, quoted, resolve
 from clipwright.data.scan import Group, Scan, scan
-from clipwright.data.splits import ALIASES, FOLDERS, split_array
+from clipwright.data.splits import ALIASES, FOLDERS
 
 _UNLABELED = frozenset({"unlabeled", "unlabelled"})
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipwright.core.errors import DataError
+from clipwright.data.dataset import numbers, strings
 from clipwright.data.images import EXTENSIONS
 
 Group = tuple[str, ...]  # the first folders of a row's path below the root, at most `DEPTH`
@@ -56,31 +58,17 @@ class Scan:
 
 @dataclass
 class _Columns:
-    """Rows of the current batch, and the batches before it."""
+    """Rows so far: names packed into Arrow arrays batch by batch, numbers in flat arrays."""
 
     ids: list[str] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
-    mtimes: list[int] = field(default_factory=list)
-    group: list[int] = field(default_factory=list)
-    batches: list[pa.RecordBatch] = field(default_factory=list)
+    packed: list[pa.Array] = field(default_factory=list)
+    sizes: array[int] = field(default_factory=lambda: array("q"))
+    mtimes: array[int] = field(default_factory=lambda: array("q"))
+    group: array[int] = field(default_factory=lambda: array("i"))
 
-    def flush(self) -> None:
-        if self.ids:
-            arrays = [
-                pa.array(self.ids, pa.string()),
-                pa.array(self.sizes, pa.int64()),
-                pa.array(self.mtimes, pa.int64()),
-                pa.array(self.group, pa.int32()),
-            ]
-            self.batches.append(pa.record_batch(arrays, names=["id", "size", "mtime_ns", "group"]))
-            self.ids, self.sizes, self.mtimes, self.group = [], [], [], []
-
-    def table(self) -> pa.Table:
-        self.flush()
-        schema = pa.schema([("id", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64()), ("group", pa.int32())])
-        table = pa.Table.from_batches(self.batches, schema)
-        self.batches = []
-        return table.take(pc.sort_indices(table["id"]))
+    def pack(self) -> None:
+        self.packed.append(strings(self.ids))
+        self.ids = []
 
 
 def scan(root: Path) -> Scan:
@@ -91,20 +79,24 @@ def scan(root: Path) -> Scan:
     """
     none = np.empty(0, dtype=np.int64)
     columns, found = _Columns(), Scan(pa.chunked_array([], pa.string()), none, none, none, [])
-    numbers: dict[Group, int] = {}
+    known: dict[Group, int] = {}
     for folder, prefix, group in _folders(root, found):
-        number = numbers.setdefault(group, len(numbers))
+        number = known.setdefault(group, len(known))
         for entry in folder:
             _add(entry, prefix, number, columns, found)
-    table = columns.table()
-    found.ids, found.groups = table["id"], list(numbers)
-    found.sizes, found.mtimes, found.group = (table[name].to_numpy() for name in ("size", "mtime_ns", "group"))
+    columns.pack()
+    ids = pa.chunked_array(columns.packed, pa.string())
+    order = pc.sort_indices(ids)
+    found.ids, found.groups = ids.take(order), list(known)
+    rows = numbers(order, "<u8")
+    found.sizes, found.mtimes = (np.array(column)[rows] for column in (columns.sizes, columns.mtimes))
+    found.group = np.array(columns.group)[rows]
     return found
 
 
 def _add(entry: os.DirEntry[str], prefix: str, group: int, columns: _Columns, found: Scan) -> None:
     name = entry.name
-    if os.path.splitext(name)[1].lower() not in EXTENSIONS:  # noqa: PTH122 - a Path for each file would double the time
+    if name[name.rfind(".") :].lower() not in EXTENSIONS:
         found.others += 1
         found.example = found.example or name
         return
@@ -121,7 +113,7 @@ def _add(entry: os.DirEntry[str], prefix: str, group: int, columns: _Columns, fo
     columns.mtimes.append(status.st_mtime_ns)
     columns.group.append(group)
     if len(columns.ids) >= _BATCH:
-        columns.flush()
+        columns.pack()
 
 
 def _folders(root: Path, found: Scan) -> Iterator[tuple[Iterator[os.DirEntry[str]], str, Group]]:

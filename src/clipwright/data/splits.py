@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pyarrow as pa
-
 from clipwright.core.errors import DataError
-from clipwright.data.dataset import SPLITS, Split
+from clipwright.data.dataset import Split
 
 ALIASES: dict[str, Split] = {
     "": "",
@@ -32,10 +29,3 @@ def split_of(name: str, where: str) -> Split:
         return ALIASES[name.strip().casefold()]
     except KeyError:
         raise DataError(f"{where} has the split {name!r}: use train, val or test, or leave it empty.") from None
-
-
-def split_array(splits: list[Split] | np.ndarray) -> pa.DictionaryArray:
-    """The manifest's column, from names or from int8 indices into `SPLITS`."""
-    if isinstance(splits, list):
-        splits = np.array([SPLITS.index(split) for split in splits], dtype=np.int8)
-    return pa.DictionaryArray.from_arrays(pa.array(splits, pa.int8()), pa.array(SPLITS, pa.string()))

@@ -22,11 +22,11 @@ import numpy as np
 
 from clipwright.core.errors import DataError
 from clipwright.data.checks import notes_of
-from clipwright.data.dataset import Dataset, Split, manifest
+from clipwright.data.dataset import Dataset, Split, manifest, split_array
 from clipwright.data.folder import is_unlabeled
 from clipwright.data.images import EXTENSIONS, FileReader
 from clipwright.data.names import ClassList, counted, quoted, resolve
-from clipwright.data.splits import split_array, split_of
+from clipwright.data.splits import split_of
 
 COLUMNS = {
     "path": ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img_path"),
