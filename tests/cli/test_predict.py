@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -78,17 +79,26 @@ def test_a_folder_that_is_no_classifier(tmp_path: Path, capsys: pytest.CaptureFi
     assert "is no saved classifier" in capsys.readouterr().err
 
 
-def test_rows_come_while_later_images_are_still_unknown(saved: Path, digits_folder: Path) -> None:
+def start(saved: Path, *more: str) -> subprocess.Popen[str]:
+    """The command in a process of its own, reading paths from standard input."""
     program = "import sys; from clipwright.cli import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", program, "predict", str(saved), "-", "--json", "--batch-size", "1"]
-    first, second = sorted(digits_folder.rglob("0[01].png"))[:2]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+    command = [sys.executable, "-c", program, "predict", str(saved), "-", "--json", "--batch-size", "1", *more]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def test_rows_come_while_later_images_are_still_unknown_and_an_interrupt_is_one_line(
+    saved: Path, digits_folder: Path
+) -> None:
+    image = next(digits_folder.rglob("00.png"))
+    with start(saved) as child:
         assert child.stdin is not None
         assert child.stdout is not None
-        child.stdin.write(f"{first}\n" * 4)
+        assert child.stderr is not None
+        child.stdin.write(f"{image}\n" * 4)
         child.stdin.flush()
-        assert json.loads(child.stdout.readline())["path"] == str(first)  # with standard input still open
-        child.stdin.write(f"{second}\n")
-        child.stdin.close()
-        assert len(child.stdout.read().splitlines()) == 4
-    assert child.returncode == 0
+        assert json.loads(child.stdout.readline())["path"] == str(image)  # with standard input still open
+        child.send_signal(signal.SIGINT)
+        told = [line for line in child.stderr.read().splitlines() if not line.startswith("Warning:")]
+    assert child.returncode == 130
+    assert told == ["Interrupted: run the same command again to go on from what is finished."]

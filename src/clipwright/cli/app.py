@@ -14,7 +14,7 @@ import typer.core
 import typer.main
 
 from clipwright import __version__
-from clipwright.cli.failures import explain, plain_warnings
+from clipwright.cli.failures import INTERRUPTED, explain, plain_warnings
 
 VERBS: dict[str, str] = {
     "demo": "Fit digits with the embedded model and write a report.",
@@ -110,4 +110,6 @@ def run(arguments: Sequence[str]) -> int:
 
             traceback.print_exc()
         return explain(error)
+    if code == INTERRUPTED:  # the parser swallows the interrupt and says nothing
+        return explain(KeyboardInterrupt())
     return code if isinstance(code, int) else 0

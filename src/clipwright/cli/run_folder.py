@@ -88,7 +88,8 @@ class RunFolder:
         logger.addHandler(self._handler)
         self._level = logger.level
         logger.setLevel(logging.INFO)
-        self.log(f"clipwright {self.config.get('clipwright')} {self.config.get('verb')}: started")
+        state = "continued" if self.resumed else "started"
+        self.log(f"clipwright {self.config.get('clipwright')} {self.config.get('verb')}: {state}")
         return self
 
     def __exit__(
