@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from clipwright.core.intervals import Interval, over_draws_and_samples, paired_s
 
 KIND = "clipwright-results"
 FORMAT = 1
+_CellKey = tuple[str, str, str, int]  # data set, backbone, method, shots
 _CONFIG, _CELLS, _PREDICTIONS = "config.json", "results.parquet", "predictions.parquet"
 
 CELLS = pa.schema(
@@ -159,10 +161,7 @@ class Results:
 
         The interval is that of `over_draws_and_samples`: with a single draw it covers the test images only.
         """
-        grouped: dict[tuple[str, str, str, int], list[dict[str, Any]]] = {}
-        for row in self.cells.to_pylist():
-            grouped.setdefault((row["dataset"], row["backbone"], row["method"], row["shots"]), []).append(row)
-        return tuple(_summarise(key, rows) for key, rows in grouped.items())
+        return tuple(_summarise(key, rows) for key, rows in self._by_key.items())
 
     def values(self, method: str, shots: int, group: tuple[str, str], metric: str = "top1") -> dict[int, float]:
         """A metric by draw."""
@@ -193,11 +192,18 @@ class Results:
         return {d: np.unpackbits(np.frombuffer(bits, np.uint8), count=sizes[d]) for d, bits in found.items()}
 
     def _column(self, method: str, shots: int, group: tuple[str, str], column: str) -> dict[int, Any]:
-        rows = zip(*(self.cells[c].to_pylist() for c in (*_KEYS, "draw", column)), strict=True)
-        wanted = (*group, method, shots)
-        return {draw: value for *key, draw, value in rows if tuple(key) == wanted}
+        rows = self._by_key.get((*group, method, shots), [])
+        return {row["draw"]: row[column] for row in rows}
 
-    def leaders(self) -> set[tuple[str, str, str, int]]:
+    @cached_property
+    def _by_key(self) -> dict[_CellKey, list[dict[str, Any]]]:
+        """Cells of each (data set, backbone, method, shots), in the order they were run."""
+        grouped: dict[_CellKey, list[dict[str, Any]]] = {}
+        for row in self.cells.to_pylist():
+            grouped.setdefault((row["dataset"], row["backbone"], row["method"], row["shots"]), []).append(row)
+        return grouped
+
+    def leaders(self) -> set[_CellKey]:
         """The best (data set, backbone, method, shots) at each number of shots, with all that tie with it.
 
         Two tie when the 95 % interval of their paired difference over draws and test images holds zero.
@@ -239,10 +245,7 @@ class Results:
         return cls(cells, tuple(config["runs"]), predictions)
 
 
-_KEYS = ("dataset", "backbone", "method", "shots")
-
-
-def _summarise(key: tuple[str, str, str, int], rows: list[dict[str, Any]]) -> Summary:
+def _summarise(key: _CellKey, rows: list[dict[str, Any]]) -> Summary:
     # Without a test split the draws leave rests of one size; where they differ, the smallest is the cautious count.
     n_test = min(row["n_test"] for row in rows)
     interval = over_draws_and_samples([row["top1"] for row in rows], n_test)

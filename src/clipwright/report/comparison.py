@@ -89,10 +89,9 @@ def _subtitle(config: dict[str, Any], group: tuple[str, str]) -> str:
 
 def _headline(results: Results, rows: Sequence[Summary], best: Summary, config: dict[str, Any]) -> Headline:
     where = "images that each draw leaves" if config.get("test_rule") == "rest of each draw" else "test images"
+    leaders = results.leaders()
     tied = [
-        r.method
-        for r in rows
-        if r.shots == best.shots and r is not best and (*r.group, r.method, r.shots) in results.leaders()
+        r.method for r in rows if r.shots == best.shots and r is not best and (*r.group, r.method, r.shots) in leaders
     ]
     draws = f", on average over {best.draws} draws of the labelled images" if best.draws > 1 else ""
     sentence = f"{best.method} names {percent(best.mean)} of {best.n_test:,} {where} right from {_labels(best.shots)}"
