@@ -1,0 +1,28 @@
+"""Names that people give to splits."""
+
+from __future__ import annotations
+
+import pytest
+
+from clipwright.core.errors import DataError
+from clipwright.data.dataset import SPLITS
+from clipwright.data.splits import ALIASES, FOLDERS, split_of
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [("train", "train"), (" Training ", "train"), ("VALID", "val"), ("dev", "val"), ("testing", "test"), ("", "")],
+)
+def test_aliases(name: str, split: str) -> None:
+    assert split_of(name, "t.csv") == split
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(DataError, match=r"^t.csv has the split 'fold1': use train, val or test, or leave it empty\.$"):
+        split_of("fold1", "t.csv")
+
+
+def test_every_alias_is_a_split_and_folders_are_careful() -> None:
+    assert set(ALIASES.values()) == set(SPLITS)
+    assert "dev" not in FOLDERS
+    assert "" not in FOLDERS
