@@ -1,0 +1,44 @@
+"""What was run, in few words."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from clipwright.fitted import Source
+from clipwright.report.facts import HOW, identity, prompts, run_facts, shown, versions
+
+
+def test_every_way_of_finding_a_value_has_words() -> None:
+    assert set(HOW) == set(get_args(Source))
+
+
+def test_digests_are_shortened_and_left_out_where_there_are_none() -> None:
+    facts = identity("tiny", "0123456789abcdef" * 4, "")
+    assert [(f.label, f.value) for f in facts] == [("Backbone", "tiny"), ("Backbone digest", "0123456789abcdef")]
+    assert all(f.code for f in facts)
+
+
+def test_prompts_show_the_first() -> None:
+    assert prompts([]) == []
+    assert prompts(["a {}."])[0].value == "a {}."
+    assert prompts(["a {}.", "the {}.", "{}!"])[0].value == "a {}. and 2 more"
+
+
+def test_values_are_short() -> None:
+    assert [shown(v) for v in (0.1 + 0.2, 1e-5, None, True, "cosine", 200)] == [
+        "0.3",
+        "1e-05",
+        "none",
+        "True",
+        "cosine",
+        "200",
+    ]
+
+
+def test_versions_in_one_line() -> None:
+    assert versions({"a": "1", "b": "2"}).value == "a 1, b 2"
+
+
+def test_a_run_without_a_configuration_has_its_command_only() -> None:
+    assert [f.value for f in run_facts({}, "clipwright compare", 1.0)] == ["clipwright compare"]
+    assert run_facts({}, "", 1.0) == ()
