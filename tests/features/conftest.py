@@ -47,7 +47,7 @@ class ConvBackbone(Backbone):
         self.tower = torch.nn.Sequential(
             torch.nn.Conv2d(3, 16, 3, 2), torch.nn.GELU(), torch.nn.Conv2d(16, 12, 3, 2), torch.nn.AdaptiveAvgPool2d(1)
         ).eval()
-        self.projection = torch.randn(12, 8)
+        self.projection, self.projection_bias = torch.randn(12, 8), None
         self.logit_scale = 50.0
         self.device, self.dtype = torch.device("cpu"), torch.float32
         self.access = frozenset()

@@ -271,6 +271,7 @@ def test_progress_says_rate_and_time_left(
     assert not capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:the embedded model")
 def test_embedded_model_and_images(tmp_path: Path) -> None:
     from clipwright.backbones import resolve

@@ -11,7 +11,7 @@ from clipwright.core.errors import StoreError, UsageError
 from clipwright.features import rows as manifest
 from clipwright.features.meta import META_FILE, create_meta
 from clipwright.features.shards import shard_path
-from clipwright.features.store import PROJECTION_FILE, FeatureStore
+from clipwright.features.store import BIAS_FILE, PROJECTION_FILE, FeatureStore
 
 
 def merge(folders: Sequence[str | Path], out: str | Path) -> FeatureStore:
@@ -42,7 +42,7 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> FeatureStore:
     for store in stores[1:]:
         _check(stores[0], store)
     first = stores[0]
-    for name in (PROJECTION_FILE, manifest.ROWS_FILE):
+    for name in (PROJECTION_FILE, BIAS_FILE, manifest.ROWS_FILE):
         if (first.folder / name).exists() and not (target / name).exists():
             _copy(first.folder / name, target / name)
     create_meta(target, first.meta)

@@ -31,6 +31,7 @@ class StoreMeta(BaseModel):
         backbone_digest: hash of its weights, preprocessing, decoder and dtype.
         dim: D.
         pre_projection_dim: D', or None where the tower has no last matrix.
+        projection_bias: whether the last matrix comes with a bias.
         logit_scale: what multiplies cosines.
         dataset: name of the data set, for people.
         rows: n, unreadable images included.
@@ -52,6 +53,7 @@ class StoreMeta(BaseModel):
     backbone_digest: str = Field(min_length=1)
     dim: int = Field(gt=0)
     pre_projection_dim: int | None = Field(default=None, gt=0)
+    projection_bias: bool = False
     logit_scale: float = Field(gt=0)
     dataset: str
     rows: int = Field(gt=0)

@@ -27,7 +27,7 @@ from clipwright.features.decode import Decoder
 from clipwright.features.encode import Encoder
 from clipwright.features.meta import StoreMeta, create_meta
 from clipwright.features.shards import FOLDER, Shard, write_shard
-from clipwright.features.store import PROJECTION_FILE, FeatureStore
+from clipwright.features.store import BIAS_FILE, PROJECTION_FILE, FeatureStore
 from clipwright.features.wanted import Wanted
 
 JOURNAL_FILE = "journal.jsonl"
@@ -85,10 +85,12 @@ class Run:
         return store
 
     def _create(self, backbone: Backbone) -> FeatureStore:
-        if (matrix := backbone.projection) is not None and backbone.pre_projection_dim is not None:
-            data = io.BytesIO()  # np.save itself doesn't say that a disk is full
-            np.save(data, matrix.detach().float().cpu().numpy(), allow_pickle=False)
-            write_bytes(self.folder / PROJECTION_FILE, data.getvalue())
+        tensors = {PROJECTION_FILE: backbone.projection, BIAS_FILE: getattr(backbone, "projection_bias", None)}
+        for name, tensor in tensors.items():
+            if tensor is not None:
+                data = io.BytesIO()  # np.save itself doesn't say that a disk is full
+                np.save(data, tensor.detach().float().cpu().numpy(), allow_pickle=False)
+                write_bytes(self.folder / name, data.getvalue())
         manifest.write_rows(self.folder, manifest.manifest_of(self.wanted.dataset), final=False)
         create_meta(self.folder, self.wanted.meta(backbone, self.options.batch_size, self.rows_per_shard))
         store = FeatureStore.open(self.folder)

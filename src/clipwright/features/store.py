@@ -18,6 +18,7 @@ from clipwright.features.shards import BrokenShardError, Shard, is_whole, read_s
 from clipwright.task import Features
 
 PROJECTION_FILE = "projection.npy"
+BIAS_FILE = "projection_bias.npy"
 
 Problem = tuple[str, str]
 
@@ -100,14 +101,26 @@ class FeatureStore:
         """
         if self.meta.pre_projection_dim is None:
             return None
-        path = self.folder / PROJECTION_FILE
+        return self._tensor(PROJECTION_FILE, (self.meta.pre_projection_dim, self.meta.dim))
+
+    @cached_property
+    def projection_bias(self) -> torch.Tensor | None:
+        """(D,) float32 vector added after the last matrix, or None where there is none.
+
+        Raises:
+            FormatError: its file is missing or damaged.
+        """
+        return self._tensor(BIAS_FILE, (self.meta.dim,)) if self.meta.projection_bias else None
+
+    def _tensor(self, name: str, shape: tuple[int, ...]) -> torch.Tensor:
+        path = self.folder / name
         try:
-            matrix = np.load(path, allow_pickle=False)
+            values = np.load(path, allow_pickle=False)
         except (OSError, ValueError) as error:
             raise FormatError(f"{path} can't be read ({error}): copy it from a store of the same model.") from error
-        if matrix.shape != (self.meta.pre_projection_dim, self.meta.dim):
-            raise FormatError(f"{path} has shape {matrix.shape}, which isn't that of the store: copy it again.")
-        return torch.from_numpy(matrix)
+        if values.shape != shape:
+            raise FormatError(f"{path} has shape {values.shape} instead of {shape}: copy the right one.")
+        return torch.from_numpy(values)
 
     @property
     def rows(self) -> pa.Table:

@@ -70,6 +70,7 @@ class Wanted:
             backbone_digest=self.ref.digest,
             dim=backbone.dim,
             pre_projection_dim=backbone.pre_projection_dim,
+            projection_bias=getattr(backbone, "projection_bias", None) is not None,
             logit_scale=backbone.logit_scale,
             dataset=self.dataset.name,
             rows=rows,
