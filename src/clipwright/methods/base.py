@@ -42,7 +42,8 @@ class Tags:
 class Method(ABC):
     """A way to fit a classifier. Subclasses are frozen pydantic dataclasses: hyper-parameters are fields.
 
-    A subclass keeps what `clipwright.methods.conformance` checks, or says in its tags why it doesn't.
+    Every field has a default. A subclass keeps what `clipwright.methods.conformance` checks, or says in its tags why
+    it doesn't.
 
     Attributes:
         title: what users call it.
@@ -78,8 +79,7 @@ class Method(ABC):
             labels: whether the fit looks at the support labels.
         """
         found = rules or {}
-        defaults = {f.name: f.default for f in dataclasses.fields(self)}  # type: ignore[arg-type] # subclasses are
-        given = self.hyper_parameters()
+        given, defaults = self.hyper_parameters(), type(self)().hyper_parameters()
         how: dict[str, Source] = {n: "fixed" if value == defaults[n] else "user" for n, value in given.items()}
         return FitTrace(
             chosen=given | found,
