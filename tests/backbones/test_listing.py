@@ -96,6 +96,11 @@ def test_an_unreachable_hub_is_noticed_in_seconds(tmp_path: Path, monkeypatch: p
         require_hub()
 
 
+def test_preprocessing_alone_needs_no_torch() -> None:
+    program = "import sys, clipwright.backbones.preprocess\nassert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_listing_and_digests_leave_open_clip_alone(tmp_path: Path) -> None:
     weights = tmp_path / "x.safetensors"
     weights.write_bytes(b"x")

@@ -51,36 +51,70 @@ def answers(backbone: Backbone) -> dict[str, Any]:
     }
 
 
-def check(backbone: Backbone, shipped: Path | None = None) -> None:
-    """Compare a backbone with its known answers, or record them on first use.
+def check(backbone: Backbone) -> None:
+    """Compare a backbone with the answers recorded in the cache folder, or record them on first use.
 
     Args:
         backbone: just loaded.
-        shipped: the answers that came with the model; None means those recorded in the cache folder.
 
     Raises:
         BackboneError: the features are not what they were.
     """
-    path = shipped or home() / "known_answers" / f"{backbone.digest}.json"
+    path = home() / "known_answers" / f"{backbone.digest}.json"
     found = answers(backbone)
     known = _read(path)
     if known is None:
         # Where the cache can't be written there is nothing to compare with next time, which is no reason to stop now.
         with suppress(OSError, ClipwrightError):
-            if shipped is None:
-                write_json(path, found)
+            write_json(path, found)
         return
     drift = max(_difference(found["image"], known["image"]), _difference(found["texts"], known["texts"]))
     if not drift <= _TOLERANCE[backbone.dtype]:
-        remedy = (
-            "reinstall clipwright or go back to the versions of torch and open_clip it was tested with"
-            if shipped
-            else f"extract features again, after deleting {path} if the new answers are right"
-        )
         raise BackboneError(
-            f"{backbone.spec} no longer gives the features that it gave before (relative difference {drift:.2g}), "
-            f"so something beneath it has changed: {remedy}."
+            f"{backbone.spec} no longer gives the features that it gave before (relative difference {drift:.2g}), so "
+            f"something beneath it has changed: extract features again, after deleting {path} if the new answers are "
+            "right."
         )
+
+
+def check_shipped(backbone: Backbone, path: Path) -> None:
+    """Compare a backbone with the answers that came with its weights.
+
+    The file names its inputs: two images of the model's size made by a formula, and texts; per input it holds the
+    first numbers of the raw features and their norm.
+
+    Raises:
+        BackboneError: the features are not those that the weights were shipped with, or the file is damaged.
+    """
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        images = backbone.images(torch.from_numpy(_ramps(*backbone.preprocess.size)))
+        pairs = [(images.x, known["image_features"]), (backbone.texts(known["texts"]), known["text_features"])]
+        if images.pre_projection is not None:
+            pairs.append((images.pre_projection, known["pre_projection"]))
+        drift = max(_brief_difference(found, rows) for found, rows in pairs)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BackboneError(f"the known answers {path} are damaged: reinstall clipwright.") from error
+    if not drift <= _TOLERANCE[backbone.dtype]:
+        raise BackboneError(
+            f"{backbone.spec} doesn't give the features that it was shipped with (relative difference {drift:.2g}): "
+            "reinstall clipwright, or go back to the versions of torch and open_clip that it was tested with."
+        )
+
+
+def _ramps(height: int, width: int) -> np.ndarray:
+    """(2, 3, height, width) uint8: ``8x + y + 40 channel`` modulo 256, and its negative."""
+    channel, y, x = np.indices((3, height, width))
+    ramp = ((8 * x + y + 40 * channel) % 256).astype(np.uint8)
+    return np.stack([ramp, 255 - ramp])
+
+
+def _brief_difference(found: torch.Tensor, known: Any) -> float:
+    """Largest relative distance of rows from known ones, of which only the first numbers and the norm are kept."""
+    if len(found) != len(known):
+        return float("inf")
+    brief = [[*row[: len(k["first"])].tolist(), float(row.norm())] for row, k in zip(found, known, strict=True)]
+    return max(_difference(f, [*k["first"], k["norm"]]) for f, k in zip(brief, known, strict=True))
 
 
 def _rounded(row: torch.Tensor) -> list[float]:

@@ -125,6 +125,9 @@ class TowerBackbone(Backbone):
 
 
 def place(model: Any, device: torch.device, dtype: torch.dtype) -> Any:
-    """Freeze a model and move it to where it runs, convolutions channels last."""
+    """Freeze a model and move it to where it runs: convolutions channels last, running statistics in float32."""
     model = model.eval().requires_grad_(False).to(device=device, dtype=dtype)
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.float()  # variances lose too much in bf16
     return model.to(memory_format=torch.channels_last)

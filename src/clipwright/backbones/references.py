@@ -74,7 +74,10 @@ class ModelRef(BackboneRef):
         with self._lock:
             if self._loaded is None:
                 backbone = self.build()
-                known_answers.check(backbone, self.shipped_answers)
+                if self.shipped_answers is None:
+                    known_answers.check(backbone)
+                else:
+                    known_answers.check_shipped(backbone, self.shipped_answers)
                 self._loaded = backbone
             return self._loaded
 
