@@ -79,7 +79,7 @@ def load_digits() -> EmbeddedData:
         split=tuple("test" if flag else "train" for flag in test),
         templates=TEMPLATES,
         description=(
-            "Handwritten digits of 43 people, 8x8 pixels, enlarged threefold by cubic interpolation and framed in "
+            "Handwritten digits of 13 people, 8x8 pixels, enlarged threefold by cubic interpolation and framed in "
             "black; every second image of a class is a test image."
         ),
         source="Optical Recognition of Handwritten Digits (E. Alpaydin, C. Kaynak, UCI 1998), as in scikit-learn",

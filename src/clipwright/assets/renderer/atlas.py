@@ -34,7 +34,7 @@ FACES: tuple[str, ...] = (
     *("STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralBolIta"),
     *("cmr10", "cmb10", "cmss10", "cmtt10", "cmti10"),
 )
-"""Faces in matplotlib's data folder: Bitstream Vera (DejaVu), SIL OFL (STIX), BaKoMa (Computer Modern) licences."""
+"""Faces in matplotlib's data folder; their licences: Bitstream Vera (DejaVu), STIX Font License, BaKoMa (cm*)."""
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def _backgrounds() -> NDArray[np.bool_]:
     return np.asarray(np.linalg.norm(rgb[:, None] - rgb[None], axis=-1) > _CONTRAST)
 
 
-def sample(atlas: Atlas, count: int, *, seed: int, step: int) -> Scenes:
+def sample(atlas: Atlas, count: int, *, seed: int, step: int, handwriting: float = 0.5) -> Scenes:
     """Draw the scenes of one training batch.
 
     Args:
@@ -73,6 +73,7 @@ def sample(atlas: Atlas, count: int, *, seed: int, step: int) -> Scenes:
         count: Number of scenes B.
         seed: Of the run.
         step: Of the batch; equal (seed, step) give equal scenes.
+        handwriting: Share of the characters that is handwritten, in [0, 1]; the others are printed.
 
     Returns:
         Scenes: 42 % digits, 23 % letters, 35 % shapes; half of the characters in plain black, white or gray.
@@ -83,7 +84,7 @@ def sample(atlas: Atlas, count: int, *, seed: int, step: int) -> Scenes:
     high = np.array([len(DIGITS), len(DIGITS) + len(LETTERS), len(NOUNS)])
     noun = rng.integers(low[kind], high[kind])
     character = kind < 2
-    medium = np.where(character, np.where(rng.random(count) < 0.65, 2, 1), 0)
+    medium = np.where(character, np.where(rng.random(count) < handwriting, 2, 1), 0)
 
     members = [
         [np.flatnonzero((atlas.noun == n) & (atlas.medium == m)) for m in range(len(MEDIA))] for n in range(len(NOUNS))
