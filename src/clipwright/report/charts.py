@@ -105,7 +105,7 @@ def _frame(axes: Axes, places: dict[int, float], points: Sequence[CurvePoint]) -
     low, high = 100 * min(p.low for p in points), 100 * max(p.high for p in points)
     room = max(1.0, 0.06 * (high - low))
     axes.set_ylim(max(-0.5, low - room), min(100.5, high + room))
-    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10], integer=True, min_n_ticks=3))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
     span = max(places.values()) - min(places.values()) or 1.0
     axes.set_xlim(min(places.values()) - 0.05 * span, max(places.values()) + 0.03 * span)
