@@ -116,7 +116,8 @@ class HuggingFaceRef(ModelRef):
         options = {"local_files_only": True, "trust_remote_code": False}
         try:
             kind = getattr(transformers, _MODEL_CLASSES[self.kind])
-            model = kind.from_pretrained(self.folder, use_safetensors=True, **options)
+            with torch.random.fork_rng(devices=[]):  # loading must not disturb the caller's random numbers
+                model = kind.from_pretrained(self.folder, use_safetensors=True, **options)
             tokenizer = transformers.AutoTokenizer.from_pretrained(self.folder, **options)
         except Exception as error:  # transformers raises many kinds
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -63,7 +63,7 @@ class TowerBackbone(Backbone):
         self.device = device
         self.dtype = dtype
         self.source_folder = source_folder
-        self._batcher = Batcher()
+        self._batcher, self._text_batcher = Batcher(), Batcher()
         shape = (1, 3, 1, 1)
         self._mean = torch.tensor(preprocess.mean, device=device).view(shape)
         self._std = torch.tensor(preprocess.std, device=device).view(shape)
@@ -121,7 +121,9 @@ class TowerBackbone(Backbone):
     @torch.inference_mode()
     def texts(self, texts: Sequence[str], *, batch_size: int = 256) -> torch.Tensor:
         """(T, D) raw float32 features of T texts, in the order given; each different text is encoded once."""
-        return encode_texts(self.text_tower, texts, device=self.device, batch_size=batch_size)
+        return encode_texts(
+            self.text_tower, texts, device=self.device, batch_size=batch_size, batcher=self._text_batcher
+        )
 
 
 def place(model: Any, device: torch.device, dtype: torch.dtype) -> Any:
