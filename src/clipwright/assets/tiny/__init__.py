@@ -1,4 +1,4 @@
-"""The embedded model: a CLIP of 1.6M parameters that knows digits, capitals and shapes, and nothing else.
+"""The embedded model: a CLIP of 2.1M parameters that knows digits, capitals and shapes, and nothing else.
 
 The folder is an ordinary open_clip folder: once `register` has told timm about the image tower,
 `open_clip.create_model("local-dir:" + str(files().folder))` builds it. `load` does that, in float32, with the cut
