@@ -13,7 +13,7 @@ import torch
 from clipwright.backbones.base import Backbone
 from clipwright.backbones.image_tower import ImageTower
 from clipwright.backbones.loaded import TowerBackbone, place
-from clipwright.backbones.network import require_hub
+from clipwright.backbones.network import reason, require_hub
 from clipwright.backbones.preprocess import Interpolation, Preprocess
 from clipwright.backbones.references import ModelRef
 from clipwright.backbones.text_tower import TextTower
@@ -50,8 +50,9 @@ class HuggingFaceRef(ModelRef):
             return self._snapshot(offline=False)
         except Exception as error:  # any of several network libraries' errors
             raise BackboneError(
-                f"{self.spec} is not on this machine and can't be downloaded: copy the repository's files (config, "
-                "preprocessor, tokenizer, safetensors) by other means and name the folder, as hf:/path/to/folder."
+                f"{self.spec} is not on this machine and can't be downloaded ({reason(error)}): copy the repository's "
+                "files (config, preprocessor, tokenizer, safetensors) by other means and name the folder, as "
+                "hf:/path/to/folder."
             ) from error
 
     def _snapshot(self, *, offline: bool) -> Path:
@@ -120,9 +121,8 @@ class HuggingFaceRef(ModelRef):
                 model = kind.from_pretrained(self.folder, use_safetensors=True, **options)
             tokenizer = transformers.AutoTokenizer.from_pretrained(self.folder, **options)
         except Exception as error:  # transformers raises many kinds
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise BackboneError(
-                f"{self.spec} can't be loaded ({reason}): check that the folder {self.folder} is whole."
+                f"{self.spec} can't be loaded ({reason(error)}): check that the folder {self.folder} is whole."
             ) from error
         model = place(model, self.device, self.dtype)
         return TowerBackbone(
@@ -182,6 +182,9 @@ class HuggingFaceText(TextTower):
 
 def read_preprocess(options: dict[str, Any], kind: str) -> Preprocess:
     """Read an image processor's options.
+
+    The pixels are those of the processor's Pillow form, which the published models were evaluated with; transformers
+    5 by default resizes with torchvision, whose pixels differ by a few levels.
 
     Raises:
         BackboneError: they ask for something that clipwright can't do.

@@ -11,6 +11,12 @@ from clipwright.core.errors import BackboneError
 _SECONDS = 5.0
 
 
+def reason(error: BaseException) -> str:
+    """The first line of an error of another library, without a full stop, to stand inside a sentence."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(". ") if lines else type(error).__name__
+
+
 def require_hub() -> None:
     """Refuse to start a download that can't succeed.
 
@@ -29,6 +35,6 @@ def require_hub() -> None:
     except urllib.error.HTTPError:
         return  # it answered
     except (urllib.error.URLError, OSError) as error:
-        reason = getattr(error, "reason", error)
-        if not isinstance(reason, ssl.SSLError):  # certificates are the client's own business
-            raise BackboneError(f"{endpoint} can't be reached ({reason}).") from error
+        why = getattr(error, "reason", error)
+        if not isinstance(why, ssl.SSLError):  # certificates are the client's own business
+            raise BackboneError(f"{endpoint} can't be reached: {getattr(why, 'strerror', None) or why}.") from error

@@ -17,6 +17,7 @@ from clipwright.backbones.base import Backbone
 from clipwright.backbones.digests import file_digest
 from clipwright.backbones.image_tower import open_clip_tower
 from clipwright.backbones.loaded import TowerBackbone, place
+from clipwright.backbones.network import reason
 from clipwright.backbones.openclip_weights import get_weights
 from clipwright.backbones.preprocess import Preprocess
 from clipwright.backbones.references import ModelRef
@@ -255,14 +256,14 @@ class _loading:  # noqa: N801 - used as a statement
         self._fork.__exit__(kind, error, trace)
         logging.getLogger().removeHandler(self._handler)
         if isinstance(error, Exception) and not isinstance(error, BackboneError):
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            why = reason(error)
             if self._what == "tokenizer":
                 raise BackboneError(
-                    f"the tokenizer of {self._spec} can't be had ({reason}): run once with a network, or use a folder "
+                    f"the tokenizer of {self._spec} can't be had ({why}): run once with a network, or use a folder "
                     "that holds the tokenizer's files."
                 ) from error
             raise BackboneError(
-                f"the weights {self._path} can't be loaded as {self._spec} ({reason}): check that the file is whole "
+                f"the weights {self._path} can't be loaded as {self._spec} ({why}): check that the file is whole "
                 "and of this architecture."
             ) from error
 

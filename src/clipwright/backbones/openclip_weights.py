@@ -8,7 +8,7 @@ from typing import Any
 
 from clipwright.backbones import openclip_tables as tables
 from clipwright.backbones.digests import file_digest
-from clipwright.backbones.network import require_hub
+from clipwright.backbones.network import reason, require_hub
 from clipwright.core.errors import BackboneError
 
 _SAFE, _PICKLED = "open_clip_model.safetensors", "open_clip_pytorch_model.bin"
@@ -43,7 +43,7 @@ def get_weights(architecture: str, tag: str, config: dict[str, Any]) -> Path:
             require_hub()
         return Path(tables.download(config))
     except Exception as error:  # any of several network libraries' errors
-        raise BackboneError(_missing(architecture, tag, config)) from error
+        raise BackboneError(_missing(architecture, tag, config, reason(error))) from error
 
 
 def _file_names(filename: str) -> tuple[str, ...]:
@@ -66,7 +66,7 @@ def _check_published(path: Path, url: str) -> None:
         raise BackboneError(f"{path} is damaged or not what was published: delete it and run again.")
 
 
-def _missing(architecture: str, tag: str, config: dict[str, Any]) -> str:
+def _missing(architecture: str, tag: str, config: dict[str, Any], why: str) -> str:
     """One sentence that says how to point at a local file."""
     name = architecture
     if config.get("quick_gelu") and f"{architecture}-quickgelu" in tables.architectures():
@@ -77,6 +77,6 @@ def _missing(architecture: str, tag: str, config: dict[str, Any]) -> str:
     if not repository:
         file = where.rpartition("/")[2]
     return (
-        f"the weights of openclip:{architecture}@{tag} are not on this machine and can't be downloaded: get {where} "
-        f"by other means and name the file, as openclip:{name}@/path/to/{file}."
+        f"the weights of openclip:{architecture}@{tag} are not on this machine and can't be downloaded ({why}): get "
+        f"{where} by other means and name the file, as openclip:{name}@/path/to/{file}."
     )

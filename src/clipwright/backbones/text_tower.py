@@ -90,7 +90,7 @@ def _warn_overlong(tower: TextTower, texts: Sequence[str], lengths: torch.Tensor
             f"{len(cut)} of {len(texts)} texts are longer than the model's {context} tokens and lose their end, "
             f"first: {cut[0][:60]!r}...",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,  # the caller of Backbone.texts
         )
 
 
