@@ -16,6 +16,7 @@ from clipwright.core.errors import BackboneError, DataError, StoreError, UsageEr
 from clipwright.core.journal import Journal
 from clipwright.data import open_data
 from clipwright.data.dataset import Bundle, Dataset
+from clipwright.engine.pool import _Worker, _Workers
 from clipwright.features import FeatureStore, default_folder, extract
 from clipwright.task import Features
 
@@ -57,6 +58,30 @@ def test_stored_features_are_those_of_the_model(images: Dataset, conv: Conv, tmp
     assert found.source(3).size == (60, 45)
     assert store.logit_scale == 50
     torch.testing.assert_close(store.projection, ref.load().projection)
+
+
+@pytest.mark.slow
+def test_worker_processes_give_the_same_store(
+    images: Dataset, conv: Conv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"views": 4, "rows_per_shard": 16, "workers": 2, "quiet": True}
+    threads = extract(images, conv(), folder=tmp_path / "threads", processes=False, **options)
+    seen = []
+    take = _Workers.take
+
+    def once_they_are_up(workers: _Workers) -> _Worker | None:
+        for starter in workers.starters:
+            starter.join()
+        seen.append(worker := take(workers))
+        return worker
+
+    monkeypatch.setattr(_Workers, "take", once_they_are_up)
+    processes = extract(images, conv(), folder=tmp_path / "processes", processes=True, **options)
+    assert len(seen) > 10
+    assert all(worker is not None for worker in seen)
+    first, second = (shard_files(store.folder) for store in (threads, processes))
+    assert {name: data for name, (data, _) in first.items()} == {name: data for name, (data, _) in second.items()}
+    assert threads.rows.equals(processes.rows)
 
 
 def test_unreadable_images_are_listed_with_a_reason(images: Dataset, conv: Conv, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import struct
 from collections.abc import Sequence
 from typing import IO, Any
 
+import numpy as np
+
 Buffer = bytes | bytearray | memoryview | pickle.PickleBuffer
 
 
@@ -42,9 +44,9 @@ def receive(stream: IO[bytes]) -> Any:
     return pickle.loads(head, buffers=arrays)  # noqa: S301 - sent by our own process over a private pipe
 
 
-def _exactly(stream: IO[bytes], size: int) -> bytearray:
-    data = bytearray(size)
-    view = memoryview(data)
+def _exactly(stream: IO[bytes], size: int) -> memoryview:
+    data = memoryview(np.empty(size, np.uint8))  # type: ignore[arg-type] # an array is a buffer; bytearray zeroes first
+    view = data
     while view:
         count = stream.readinto(view)  # type: ignore[attr-defined] # every binary stream has it
         if not count:

@@ -19,6 +19,8 @@ from clipwright.features.wanted import Storage, Wanted
 
 DEFAULT_RECIPE = "crop(0.5,1)+flip"
 
+_MOST_WORKERS = 32  # some 10,000 photographs per second, at some 90 MB of memory each
+
 
 def extract(
     dataset: Dataset,
@@ -30,6 +32,7 @@ def extract(
     seed: int = 0,
     shard: Part = (1, 1),
     workers: int | None = None,
+    processes: bool | None = None,
     batch_size: int | None = None,
     dtype: Storage = "float32",
     rows_per_shard: int | None = None,
@@ -48,7 +51,10 @@ def extract(
         recipe: how they are made, ``crop(LOW,HIGH)+flip``.
         seed: what they are drawn from. A view depends on the image's bytes, its number and the seed alone.
         shard: (I, N), do only part I of N; parts can be done by different machines and merged.
-        workers: how many images are decoded at a time, by default one per processor; 0 decodes between batches.
+        workers: how many images are decoded at a time, by default one per processor and at most 32; 0 decodes between
+            batches.
+        processes: whether worker processes decode, or threads; by default processes where there is enough for them to
+            do to make up for their start.
         batch_size: images and views to encode at a time, by default 64 on a processor, 256 on an accelerator.
         dtype: how features are stored.
         rows_per_shard: rows per shard file of a new store, by default enough for some 512 images and views.
@@ -75,7 +81,8 @@ def extract(
         batch_size = batch_size or store.meta.batch_size
     todo = None if store is None else [k for k in shards_of(store.meta, dataset, shard) if not store.has(k)]
     if store is None or todo:
-        options = Options(shard, cpu_count() if workers is None else workers, batch_size or _batch_size(ref), quiet)
+        workers = min(cpu_count(), _MOST_WORKERS) if workers is None else workers
+        options = Options(shard, workers, processes, batch_size or _batch_size(ref), quiet)
         store = Run(wanted, path, options, rows_per_shard).fill(store)
     return _finish(store, dataset)
 

@@ -61,7 +61,8 @@ def read_rows(folder: Path) -> pa.Table:
     """
     path = folder / ROWS_FILE
     try:
-        table = pq.read_table(path, memory_map=False)
+        with pq.ParquetFile(path) as file:  # read_table would import pyarrow.dataset, and that pandas
+            table = file.read()
         return table.select(SCHEMA.names).cast(SCHEMA.with_metadata(table.schema.metadata))
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         raise FormatError(f"{path} can't be read ({error}): run the extraction again.") from error

@@ -19,7 +19,7 @@ from clipwright.core.journal import Journal
 from clipwright.core.progress import Advance, progress
 from clipwright.core.rng import generator
 from clipwright.data.dataset import Dataset
-from clipwright.engine import cpu_count, ordered, part_of
+from clipwright.engine import ordered, part_of
 from clipwright.engine.partition import Shard as Part
 from clipwright.features import rows as manifest
 from clipwright.features.batches import Plan, encode_shard
@@ -33,7 +33,9 @@ from clipwright.features.wanted import Wanted
 JOURNAL_FILE = "journal.jsonl"
 
 _TASK = 16  # images and views that a worker decodes at a time
-_MANY = 4096  # images and views for which worker processes are worth starting
+# From these many images and views, and workers, on, worker processes are worth starting: with two workers, threads lose
+# a tenth to Python's lock, processes a sixth to start-up and copying pixels; beyond that threads stop scaling.
+_MANY_IMAGES, _MANY_WORKERS = 4096, 3
 _STALE = 3600.0  # seconds after which a temporary file is taken for the remains of a killed run
 
 
@@ -43,6 +45,7 @@ class Options:
 
     part: Part
     workers: int
+    processes: bool | None
     batch_size: int
     quiet: bool
 
@@ -107,7 +110,8 @@ class Run:
             max(1, self.options.batch_size // per_image), max(1, min(_TASK, self.options.batch_size) // per_image)
         )
         sources = wanted.dataset.table["source"]
-        images = sum(len(meta.range_of(k)) for k in todo) * per_image
+        images, workers = sum(len(meta.range_of(k)) for k in todo) * per_image, self.options.workers
+        many = images >= _MANY_IMAGES and workers >= _MANY_WORKERS
         tasks = (
             sources.slice(rows.start, len(rows)).to_pylist()
             for k in todo
@@ -117,9 +121,9 @@ class Run:
         decoded = ordered(
             decoder,
             tasks,
-            workers=self.options.workers,
-            ahead=2 * plan.per_batch + self.options.workers,
-            processes=images >= _MANY and cpu_count() > 1,
+            workers=workers,
+            ahead=2 * plan.per_batch + workers,
+            processes=many if self.options.processes is None else self.options.processes,
         )
         encoder = Encoder(backbone, self.options.batch_size)
         with closing(decoded):  # type: ignore[type-var] # a generator
