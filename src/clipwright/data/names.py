@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -274,11 +274,28 @@ def _from_mapping(keys: Collection[str], mapping: Mapping[str, str], where: str,
             f"{len(missing)} of {len(keys)} {what}s have no class in {where} ({quoted(missing)}): add them to it."
         )
     used = [key for key in mapping if key in keys] if keys else list(mapping)
-    found = _named([mapping[key] for key in used], {key: i for i, key in enumerate(used)}, where, clean)
-    notes = list(found.notes)
+    names, told = _told_apart(used, [mapping[key] for key in used], clean)
+    found = _named(names, {key: i for i, key in enumerate(used)}, where, clean)
+    notes = [*found.notes, *told]
     if left := len(mapping) - len(used):
         notes.append(f"Left out {counted(left, 'line')} of {where}: the data has no such {what}s.")
     return Resolved(found.class_names, found.index, tuple(notes))
+
+
+def _told_apart(keys: Sequence[str], names: Sequence[str], clean: bool) -> tuple[list[str], list[str]]:
+    """Names that several folders share, with the folder behind each, and what to tell of it.
+
+    ImageNet's own list has two such names, "missile" and "sunglasses".
+    """
+    spelled = [clean_name(name) if clean else name for name in names]
+    often = {name for name, times in Counter(spelled).items() if times > 1}
+    if not often:
+        return list(names), []
+    told = (
+        f"{counted(len(often), 'class name')} stood for several folders ({quoted(sorted(often))}), so the folder was "
+        "added to them: give names that differ if you can."
+    )
+    return [f"{n} ({k})" if s in often else n for k, n, s in zip(keys, names, spelled, strict=True)], [told]
 
 
 def _by_number(keys: Collection[str], classes: ClassList, what: str, clean: bool) -> Resolved:

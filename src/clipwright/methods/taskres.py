@@ -17,7 +17,6 @@ from clipwright.methods.base import Method, Requirements, class_texts, require_l
 from clipwright.task import AveragingRule, Features, Need, Task
 from clipwright.training.batches import Batches, random_views, shuffled_batches
 from clipwright.training.loop import train
-from clipwright.training.optimizers import Adam
 from clipwright.training.schedules import Schedule, make_schedule
 from clipwright.training.threads import threads_for
 
@@ -89,7 +88,7 @@ def taskres_fit(
             weight = torch.nn.functional.normalize(base + alpha * residual, dim=-1)
             return torch.nn.functional.cross_entropy(pair[0] @ (logit_scale * weight).T, pair[1])
 
-        adam = Adam([residual], weight_decay=weight_decay)
+        adam = torch.optim.Adam([residual], weight_decay=weight_decay)
         losses = train(adam, loss, pairs, learning_rates)
         return residual.detach(), losses
 

@@ -9,7 +9,6 @@ from typing import TypeVar
 import torch
 
 from clipwright.core.errors import ClipwrightError
-from clipwright.training.optimizers import Optimizer
 
 Batch = TypeVar("Batch")
 
@@ -19,7 +18,7 @@ class DivergedError(ClipwrightError):
 
 
 def train(
-    optimizer: Optimizer,
+    optimizer: torch.optim.Optimizer,
     loss: Callable[[Batch], torch.Tensor],
     batches: Callable[[int], Iterable[Batch]],
     learning_rates: Sequence[float],
@@ -31,7 +30,7 @@ def train(
     Each parameter group runs at the epoch's learning rate times its own ``lr_factor`` (1 where it names none).
 
     Args:
-        optimizer: holds the parameters; any torch optimiser will do.
+        optimizer: holds the parameters.
         loss: a batch to its mean loss, a scalar that parameters in the optimiser produced.
         batches: the batches of an epoch, in order.
         learning_rates: one per epoch; as many epochs are run.
