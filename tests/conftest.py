@@ -8,8 +8,8 @@ from pathlib import Path
 # Test problems are tiny: more threads than one only wait for each other, above all beside other test processes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402 - the number of threads is read when numpy and torch are loaded
-import pytest  # noqa: E402
+import numpy as np
+import pytest
 
 _HERE = Path(__file__).parent
 

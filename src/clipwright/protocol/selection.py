@@ -19,7 +19,8 @@ def choose(task: Task) -> tuple[Method, str]:
         fewest = min(task.shots)
         if fewest == 0:
             unseen = sum(count == 0 for count in task.shots)
-            return make("ZeroShot"), f"{unseen} of {task.n_classes} classes have no labelled image, so the names decide."
+            reason = f"{unseen} of {task.n_classes} classes have no labelled image, so the names decide."
+            return make("ZeroShot"), reason
         return make("TaskRes"), f"There are class names and at least {fewest} labelled images per class."
     if "ZeroShot" in able:
         return make("ZeroShot"), "There are class names and no labels."
