@@ -14,8 +14,8 @@ from clipwright.core.errors import DataError, UsageError
 @pytest.mark.parametrize(
     ("error", "code", "says"),
     [
-        (DataError("there is no image."), 1, "Error: There is no image."),
-        (UsageError("give a folder."), 2, "Error: Give a folder."),
+        (DataError("there is no image."), 1, "Error: there is no image."),
+        (UsageError("give a folder."), 2, "Error: give a folder."),
         (PermissionError(13, "Permission denied", "/x/\x1by"), 1, "Error: Permission denied: /x/\\x1by."),
         (MemoryError(), 1, "Error: Out of memory"),
         (RuntimeError("two\nlines"), 1, "Error: Unexpected RuntimeError: two lines (add --debug to see where)."),
@@ -38,7 +38,7 @@ def test_system_exit_is_passed_on() -> None:
 
 
 def test_sentences_escape_names() -> None:
-    assert sentence(DataError("class 'a\x1b[2J' is empty.")) == "Class 'a\\x1b[2J' is empty."
+    assert sentence(DataError("class 'a\x1b[2J' is empty.")) == "class 'a\\x1b[2J' is empty."
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,8 @@ def test_sentences_escape_names() -> None:
         (["fit", "digits"], "Missing option '--out' / '-o'. See 'clipwright fit --help'."),
         (["fit", "digits", "--shot", "4"], "No such option: --shot"),
         (["fit", "digits", "--out", "x", "--shots", "0"], "Invalid value for '--shots'"),
-        (["fti"], "There is no verb 'fti': did you mean fit? See 'clipwright --help'."),
-        (["bogus"], "There is no verb 'bogus': choose one of demo, fit,"),
+        (["fti"], "there is no verb 'fti': did you mean fit? See 'clipwright --help'."),
+        (["bogus"], "there is no verb 'bogus': choose one of demo, fit,"),
         (["--bogus"], "No such option: --bogus"),
     ],
 )

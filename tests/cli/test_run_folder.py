@@ -89,6 +89,17 @@ def test_another_run_is_refused_and_named_unless_overwritten(tmp_path: Path) -> 
     assert json.loads((tmp_path / CONFIG).read_text())["seed"] == 1
 
 
+def test_a_failure_that_made_nothing_does_not_block_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError), RunFolder(tmp_path, config(data="typo")):
+        raise DataError("there is no typo.")
+    assert not RunFolder(tmp_path, config()).resumed
+    (tmp_path / "shard").write_text("work")
+    with pytest.raises(DataError), RunFolder(tmp_path, config()):
+        raise DataError("later.")
+    with pytest.raises(UsageError, match="another data"):
+        RunFolder(tmp_path, config(data="else"))
+
+
 def test_folders_of_others_are_refused(tmp_path: Path) -> None:
     (tmp_path / "photo.png").write_bytes(b"x")
     with pytest.raises(UsageError, match="not empty"):
@@ -101,7 +112,7 @@ def test_folders_of_others_are_refused(tmp_path: Path) -> None:
 def test_a_failure_is_logged_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError), RunFolder(tmp_path, config()):
         raise DataError("no image\nat all.")
-    assert (tmp_path / LOG).read_text().splitlines()[-1].endswith("failed: No image at all.")
+    assert (tmp_path / LOG).read_text().splitlines()[-1].endswith("failed: no image at all.")
 
 
 def test_no_folder_no_run(tmp_path: Path) -> None:

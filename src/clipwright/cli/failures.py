@@ -48,7 +48,7 @@ def sentence(error: BaseException) -> str:
     """One line that says what went wrong."""
     text = safe(" ".join(str(error).split()))
     if isinstance(error, ClipwrightError):
-        return text[:1].upper() + text[1:]
+        return text  # as it is: it may begin with a name
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.strerror}: {safe(str(error.filename))}."
     if isinstance(error, OSError) and text:
@@ -61,7 +61,6 @@ def sentence(error: BaseException) -> str:
 def _usage(error: Any) -> str:
     """A usage error of the parser, with the way to the help that fits."""
     message = safe(re.sub(r"\s+", " ", error.format_message())).rstrip()
-    message = message[:1].upper() + message[1:]
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "clipwright"
     return f"{message.rstrip('.?')}{'?' if message.endswith('?') else '.'} See '{path} --help'."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -31,13 +32,16 @@ def as_row(prediction: Prediction, top_k: int, min_confidence: float) -> dict[st
 
 
 def lines(rows: Iterable[dict[str, Any]], style: str, top_k: int) -> Iterator[str]:
-    """Lines of text (without the newline) for rows of `as_row`; the header comes first.
+    """Lines of text (without the newline) for rows of `as_row`; the header comes with the first row.
 
     Args:
         rows: predictions, as they come.
         style: ``table``, ``csv`` or ``jsonl``.
         top_k: how many classes a row lists.
     """
+    rows = iter(rows)
+    first = next(rows, None)  # what is wrong with the very first row is said before there is any output
+    rows = itertools.chain([] if first is None else [first], rows)
     if style == "jsonl":
         yield from (json_text(row) for row in rows)
     elif style == "csv":

@@ -61,6 +61,7 @@ class RunFolder:
     def _claim(self, overwrite: bool, free: tuple[str, ...], products: tuple[str, ...]) -> None:
         if self.folder.exists() and not self.folder.is_dir():
             raise UsageError(f"--out {self.folder} is a file: give a folder.")
+        overwrite = overwrite or self._came_to_nothing()
         before = None if overwrite else _read(self.folder / CONFIG)
         if overwrite:
             for name in (*products, METRICS, LOG, CONFIG):
@@ -83,6 +84,13 @@ class RunFolder:
             self.folder.mkdir(parents=True, exist_ok=True)
         write_bytes(self.folder / CONFIG, (json_text(self.config, indent=2) + "\n").encode())
 
+    def _came_to_nothing(self) -> bool:
+        """Whether all that is here are the traces of a run that failed before it made anything, as after a typo."""
+        if not self.folder.is_dir() or {p.name for p in self.folder.iterdir()} != {CONFIG, LOG, METRICS}:
+            return False
+        rows = Journal(self.folder / METRICS).rows()
+        return bool(rows) and rows[-1].get("event") == "failed" and _read(self.folder / CONFIG) is not None
+
     def __enter__(self) -> RunFolder:
         logger = logging.getLogger("clipwright")
         logger.addHandler(self._handler)
@@ -98,8 +106,11 @@ class RunFolder:
         logger = logging.getLogger("clipwright")
         logger.removeHandler(self._handler)
         logger.setLevel(self._level)
-        if error is not None:
-            self.log("interrupted" if isinstance(error, KeyboardInterrupt) else f"failed: {sentence(error)}")
+        if isinstance(error, KeyboardInterrupt):
+            self.log("interrupted")
+        elif error is not None:
+            self.log(f"failed: {sentence(error)}")
+            self.metric("failed", reason=sentence(error))
 
     def log(self, text: str) -> None:
         """Append a line to log.txt."""
