@@ -63,13 +63,15 @@ def run_baseline(model: str, root: Path, work: Path) -> dict[str, Any]:
 
 
 def run_ours(model: str, root: Path, work: Path, workers: int | None, *, again: bool) -> dict[str, Any]:
+    import pyarrow as pa
+
     from clipwright.backbones import resolve
     from clipwright.data import open_data
     from clipwright.features import extract
 
     spec = "tiny" if model == "tiny" else f"openclip:ViT-B-32@{work / 'vit.safetensors'}"
     folder = work / f"{model}-store"
-    open_data(root)  # pyarrow imports pandas, where it is installed, when first asked for an array
+    pa.array([0])  # imports pandas, where it is installed
     start = time.perf_counter()
     data, ref = open_data(root), resolve(spec, device="cpu")
     if not again:

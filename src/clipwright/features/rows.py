@@ -39,7 +39,7 @@ def ids_digest(ids: list[str]) -> str:
 
 def manifest_of(dataset: Dataset) -> pa.Table:
     """The manifest of a data set of which nothing has been decoded."""
-    empty = pa.array([""] * len(dataset), pa.string())
+    empty = pa.repeat(pa.scalar("", pa.string()), len(dataset))
     columns = [dataset.table[name].cast(SCHEMA.field(name).type) for name in SCHEMA.names[:5]]
     table = pa.table([*columns, empty, empty], schema=SCHEMA)
     return table.replace_schema_metadata({_CLASSES: json.dumps(list(dataset.class_names)).encode()})
@@ -79,10 +79,19 @@ def class_names(table: pa.Table) -> tuple[str, ...]:
     return tuple(json.loads(text))
 
 
+def row_numbers(rows: np.ndarray) -> pa.Array:
+    """Row numbers as Arrow takes them, without a copy; `pyarrow.array` would import pandas, where it is installed."""
+    numbers = np.ascontiguousarray(rows, dtype=np.int64)
+    return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
+
+
 def same_files(table: pa.Table, other: pa.Table) -> np.ndarray:
     """(n,) bool: whether two manifests of the same length describe the same file in each row."""
     same = np.ones(table.num_rows, dtype=bool)
-    for name in ("id", "size", "mtime_ns"):
+    names = ["id", "size", "mtime_ns"]
+    if all(table[name].equals(other[name]) for name in names):
+        return same
+    for name in names:
         mine, others = (t[name].to_numpy(zero_copy_only=False) for t in (table, other))
         same &= np.asarray(mine == others, dtype=bool)
     return same

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from clipwright.core.errors import FormatError, StoreError
@@ -155,7 +156,7 @@ class FeatureStore:
     @property
     def readable(self) -> np.ndarray:
         """Numbers of the rows that have features, ascending."""
-        return np.flatnonzero(self.rows["content"].to_numpy(zero_copy_only=False) != "")
+        return np.asarray(pc.indices_nonzero(pc.not_equal(self.rows["content"], "")).to_numpy(), dtype=np.int64)
 
     def contents(self, dataset: Dataset) -> list[str]:
         """SHA-256 (hex) of what each row of `dataset` was decoded from, ``""`` where unreadable.
@@ -163,7 +164,7 @@ class FeatureStore:
         Raises:
             StoreError: a row isn't in the store, or its file has changed since.
         """
-        return list(self.rows["content"].take(pa.array(self._locate(dataset))).to_pylist())
+        return list(self.rows["content"].take(manifest.row_numbers(self._locate(dataset))).to_pylist())
 
     def features(
         self, rows: Sequence[int] | np.ndarray | None = None, *, views: bool = True, pre_projection: bool = True
@@ -189,7 +190,7 @@ class FeatureStore:
                 "run the extraction again to complete it."
             )
         index = self.readable if rows is None else np.asarray(rows, dtype=np.int64)
-        table = self.rows.take(pa.array(index))
+        table = self.rows.take(manifest.row_numbers(index))
         if rows is not None and (bad := [p for p in table["problem"].to_pylist() if p]):
             raise StoreError(f"{len(bad)} of the rows asked for couldn't be read as images (first: {bad[0]}).")
         wanted = ["x", *(["views"] if views and self.meta.views else [])]
@@ -221,10 +222,11 @@ class FeatureStore:
             StoreError: a row isn't in the store, or its file has changed since, or the store isn't complete.
         """
         where = self._locate(dataset)
-        content = self.rows["content"].to_numpy(zero_copy_only=False)
-        kept = np.flatnonzero(content[where] != "")
+        readable = np.zeros(len(self), dtype=bool)
+        readable[self.readable] = True
+        kept = np.flatnonzero(readable[where])
         found = self.features(where[kept], views=views, pre_projection=pre_projection)
-        sources = dataset.table["source"].take(pa.array(kept)).to_pylist()
+        sources = dataset.table["source"].take(manifest.row_numbers(kept)).to_pylist()
         source = None if dataset.reader is None else _Images(dataset.reader, sources)
         labels = torch.from_numpy(dataset.labels[kept])
         given = Features(
@@ -251,7 +253,7 @@ class FeatureStore:
                 f"{len(missing)} of {len(ids)} images aren't in the feature store at {self.folder} "
                 f"(first: {ids[missing[0]]}): extract features of this data set."
             )
-        changed = np.flatnonzero(~manifest.same_files(self._table.take(pa.array(where)), dataset.table))
+        changed = np.flatnonzero(~manifest.same_files(self._table.take(manifest.row_numbers(where)), dataset.table))
         if len(changed):
             raise StoreError(
                 f"{len(changed)} of {len(ids)} images have changed since the feature store at {self.folder} was made "
