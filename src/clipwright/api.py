@@ -15,7 +15,6 @@ from clipwright.backbones import DEFAULT, resolve
 from clipwright.classifier import Classifier
 from clipwright.core.errors import DataError, UsageError
 from clipwright.core.metrics import softmax
-from clipwright.data import duplicates_across
 from clipwright.data.dataset import Dataset
 from clipwright.features import extract as extract_features
 from clipwright.fitting import Classes, FitRun, Ints, Source, fit_run, open_data, prepared_data
@@ -309,11 +308,16 @@ def _scored(dataset: Dataset) -> tuple[Ints, str]:
 
 def _seen(classifier: Classifier, prepared: Prepared, rows: Ints) -> tuple[str, ...]:
     """What to tell of scored images that the classifier was fitted on."""
-    if not prepared.contents:
+    if not prepared.contents or not classifier.support_contents:
         return ()
-    scored = [prepared.contents[i][: len(next(iter(classifier.support_contents), ""))] for i in rows]
-    sides = ["fitted"] * len(classifier.support_contents) + ["scored"] * len(scored)
-    return duplicates_across([*classifier.support_contents, *scored], sides).sentences
+    fitted, digits = set(classifier.support_contents), len(classifier.support_contents[0])
+    seen = sum(prepared.contents[i][:digits] in fitted for i in rows)
+    if not seen:
+        return ()
+    return (
+        f"{seen} of the {len(rows)} scored images are exact copies of images that the classifier was fitted on, "
+        "so the accuracy says more than it should: score other images.",
+    )
 
 
 def _outcomes(fitted: FitRun) -> Outcomes | None:
