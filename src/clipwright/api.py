@@ -288,7 +288,7 @@ def demo(out: Path, *, seed: int = 0, draws: int = 10, quiet: bool = False) -> P
 
     prepared = prepared_data("digits", backbone="tiny", quiet=quiet)
     named = [catalogue.make(name) for name in ("ZeroShot", "TaskRes")]
-    results = run(prepared, named, DEMO_SHOTS, draws, seed, quiet=quiet)
+    results = run(prepared, named, DEMO_SHOTS, draws, seed, calibrate=True, quiet=quiet)
     results.save(out / "results")
     page = out / "report.html"
     command = f"clipwright demo --draws {draws} --seed {seed}"
