@@ -51,9 +51,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:the embedded model")
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=name_of)
-def test_python_on_a_page_runs_from_top_to_bottom(
-    page: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_python_on_a_page_runs_from_top_to_bottom(page: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("page")
     monkeypatch.setitem(sys.modules, "page", module)  # dataclasses look their module up
     for number, code in enumerate(blocks(page, "python")):

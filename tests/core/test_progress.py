@@ -34,6 +34,12 @@ def test_lines_are_not_too_many(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(capsys.readouterr().err.splitlines()) <= 2
 
 
+def test_names_are_text_not_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("extract [/red]\x1b[2J", 1) as advance:
+        advance()
+    assert capsys.readouterr().err.startswith("extract [/red]?[2J: 1/1")
+
+
 def test_silence(capsys: pytest.CaptureFixture[str]) -> None:
     with progress("extract", 3, quiet=True) as advance:
         advance(3)

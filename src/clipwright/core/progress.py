@@ -39,6 +39,7 @@ def progress(label: str, total: int, unit: str = "images", *, quiet: bool = Fals
     Yields:
         A function to call with the number of units finished since the last call.
     """
+    label = "".join(c if c.isprintable() else "?" for c in label)  # it may hold the name of a stranger's file
     with _shown(label, total, unit, quiet=quiet or total <= 0) as advance:
         yield _logged(advance, label, total, unit)
 
@@ -78,7 +79,7 @@ def _bar(label: str, total: int, unit: str) -> Iterator[Advance]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[unit]} {task.fields[rate]}"),
         TimeRemainingColumn(),
