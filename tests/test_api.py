@@ -89,7 +89,7 @@ def test_shots_leave_the_rest_to_score(folder: Path) -> None:
     assert run.scored is not None
     assert run.scored.basis == "held out"
     assert len(run.scored.labels) == 12
-    with pytest.raises(DataError, match="7 shots"):
+    with pytest.raises(DataError, match="7 labelled images per class"):
         api.fit_run(folder, backbone="tiny", shots=7, quiet=True)
 
 

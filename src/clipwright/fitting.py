@@ -101,10 +101,11 @@ def roles(dataset: Dataset, shots: int | None, seed: int) -> Roles:
         DataError: a class has fewer labelled images than shots.
     """
     labels, splits = dataset.labels, dataset.splits
-    inside = (splits == "train") | (splits == "")
+    inside = np.isin(splits, ("train", ""))
     pool = np.flatnonzero(inside & (labels >= 0))
     support = pool
     if shots is not None and len(pool):
+        data_room.check_shots(labels[pool], dataset.class_names, shots)
         hidden = np.where(inside, labels, -1)
         support = support_draw(hidden, shots, 0, seed, ids=dataset.ids, class_names=dataset.class_names)
     test = np.flatnonzero((splits == "test") & (labels >= 0))
@@ -209,12 +210,10 @@ def fit_run(
     quiet: bool = False,
 ) -> FitRun:
     """Fit as `clipwright.fit` does, and return what a report needs besides; arguments as there."""
-    prepared = prepared_data(
-        data, backbone=backbone, classes=classes, templates=templates, device=device, store=store, quiet=quiet
-    )
+    opened = open_data(data, classes)
+    _check(opened, shots)
+    prepared = prepared_data(opened, backbone=backbone, templates=templates, device=device, store=store, quiet=quiet)
     dataset = prepared.dataset
-    if len(dataset.class_names) < 2:
-        raise DataError(f"{dataset.name} has a single class, so there is nothing to tell apart: add another class.")
     parts = roles(dataset, shots, seed)
     if views and len(parts.support):
         prepared = add_views(prepared, parts.support, views, seed=seed, quiet=quiet)
@@ -233,6 +232,15 @@ def fit_run(
         device=device,
     )
     return FitRun(classifier, fitted, chosen, task, prepared, parts, held)
+
+
+def _check(dataset: Dataset, shots: int | None) -> None:
+    """Refuse what can't be fitted before any image is looked at."""
+    if len(dataset.class_names) < 2:
+        raise DataError(f"{dataset.name} has a single class, so there is nothing to tell apart: add another class.")
+    labels = dataset.labels[dataset.rows("train", "")]
+    if shots is not None and bool((labels >= 0).any()):
+        data_room.check_shots(labels, dataset.class_names, shots)
 
 
 def _card(prepared: Prepared, parts: Roles, task: Task, method: Method, fitted: Fitted) -> dict[str, Any]:
