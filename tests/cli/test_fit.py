@@ -83,6 +83,11 @@ def test_names_alone(digits_folder: Path, tmp_path: Path, capsys: pytest.Capture
     assert "ZeroShot" in capsys.readouterr().out
     assert Classifier.load(out).class_names == ("zero", "one", "seven")
 
+    # another name in the same file: fitted again
+    (tmp_path / "names.txt").write_text("zero\none\neight\n")
+    assert fit(flat, out, "--classes", str(tmp_path / "names.txt")) == 0
+    assert Classifier.load(out).class_names == ("zero", "one", "eight")
+
 
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,8 +23,20 @@ from clipwright.cli.options import (
     settings,
     verb_app,
 )
+from clipwright.core.hashing import digest_json
+
+if TYPE_CHECKING:
+    from clipwright import Dataset
 
 app = verb_app()
+
+
+def fingerprint(data: Dataset) -> str:
+    """A hash of all that a fit takes from the data: images, class names, labels, splits."""
+    sha = hashlib.sha256(digest_json([data.digest, data.class_names]).encode())
+    for column in (data.labels, data.splits):
+        sha.update(column.tobytes())
+    return sha.hexdigest()
 
 
 @app.command()
@@ -77,7 +90,8 @@ def fit(
         out, resolved(ctx), overwrite=overwrite, free=("device", "store"), products=("classifier.json", "report.html")
     ) as run:
         opened = api.open_data(data, classes)
-        if run.finished and run.finished["data"] == opened.digest and (out / "classifier.json").is_file():
+        seen = fingerprint(opened)
+        if run.finished and run.finished.get("data") == seen and (out / "classifier.json").is_file():
             run.tell(f"{out} is finished already: nothing to do.", quiet=quiet)
             show_fit(run.finished["summary"], out, as_json=as_json)
             return
@@ -102,5 +116,5 @@ def fit(
             run.tell(f"Note: {line}", quiet=quiet)
         api.fit_report(done, out, command=ctx.obj["command"])
         done.classifier.save(out, overwrite=True)
-        run.finish(data=opened.digest, summary=summary)
+        run.finish(data=seen, summary=summary)
         show_fit(summary, out, as_json=as_json)
