@@ -13,6 +13,7 @@ from clipwright.engine.partition import Shard as Part
 from clipwright.engine.partition import check_shard
 from clipwright.features import rows as manifest
 from clipwright.features.meta import META_FILE
+from clipwright.features.retry import reopen_recovered
 from clipwright.features.run import Options, Run, shards_of
 from clipwright.features.store import FeatureStore
 from clipwright.features.wanted import Storage, Wanted
@@ -41,7 +42,7 @@ def extract(
     """Extract what a feature store doesn't hold yet; a complete store is recognised without loading the model.
 
     May be killed at any point and run again, and run by several processes on one folder at a time: finished shards
-    are never computed again.
+    are never computed again, unless an image that couldn't be read then can be read now.
 
     Args:
         dataset: images (a bundle has its features already).
@@ -78,6 +79,7 @@ def extract(
     store = FeatureStore.open(path) if (path / META_FILE).exists() else None
     if store is not None:
         wanted.check(store)
+        store = reopen_recovered(store, dataset)
         batch_size = batch_size or store.meta.batch_size
     todo = None if store is None else [k for k in shards_of(store.meta, dataset, shard) if not store.has(k)]
     if store is None or todo:
