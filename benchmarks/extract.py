@@ -5,7 +5,7 @@ model; ours includes making, syncing and closing the store. ViT-B-32 has random 
 embedded model is bound by decoding. Peak memory is that of the process and its children, sampled every 20 ms. The
 re-run is a fresh process on the complete store, timed from the opening of the data to the open store.
 
-Options: ``--images N`` (500), ``--repeats N`` (3; ViT-B-32 once), ``--only tiny|vit``, ``--threads N``,
+Options: ``--images N`` (500), ``--repeats N`` (3), ``--only tiny|vit``, ``--threads N``,
 ``--workers N``.
 """
 
@@ -177,7 +177,7 @@ def main() -> None:
 
             model = open_clip.create_model("ViT-B-32")
             save_file({k: v.contiguous() for k, v in model.state_dict().items()}, arguments.work / "vit.safetensors")
-        for name, repeats in (("tiny", arguments.repeats), ("vit", 1)):
+        for name, repeats in (("tiny", arguments.repeats), ("vit", arguments.repeats)):
             if arguments.only in {None, name}:
                 compare(name, arguments.images, repeats, arguments)
 

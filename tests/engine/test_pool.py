@@ -113,7 +113,7 @@ def test_a_worker_answers_with_large_arrays_and_errors() -> None:
         large = np.arange(3_000_000, dtype=np.float32).reshape(3, -1)
         assert np.array_equal(worker.call(large), -large)
         assert worker.call(large).flags.writeable
-        with pytest.raises(TypeError) as caught:
+        with pytest.raises(RuntimeError, match="did not contain a loop") as caught:
             worker.call("text")
         assert "in _answer" in str(caught.value.__cause__)
         assert worker.call(np.float64(2.0)) == -2.0
@@ -171,7 +171,7 @@ def test_errors_of_any_kind_come_back_from_workers(run: object) -> None:
         "    except Exception as error:\n        said.append(str(error))\n"
         "print(json.dumps(said))"
     )
-    assert found == ["a worker's answer can't be sent: Odd('it failed')", "it failed"]
+    assert found == ["Odd: it failed", "it failed"]
 
 
 @pytest.mark.slow

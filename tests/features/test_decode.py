@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import subprocess
 import sys
 
@@ -11,6 +10,7 @@ import numpy as np
 from clipwright.backbones.preprocess import Preprocess
 from clipwright.core.rng import generator
 from clipwright.data.dataset import Dataset
+from clipwright.engine import wire
 from clipwright.features.decode import Decoder
 
 _PREPROCESS = Preprocess((16, 16), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -53,13 +53,13 @@ def test_reasons_stand_where_pixels_are_missing(images: Dataset) -> None:
 
 
 def test_a_decoder_travels_to_another_process(images: Dataset) -> None:
-    made = pickle.dumps(decoder(images, 1))
+    made = wire.pack(decoder(images, 1))[0]
     program = (
-        "import pickle, sys\n"
-        "d = pickle.loads(bytes.fromhex(sys.stdin.readline()))\n"
+        "import sys\nfrom clipwright.engine import wire\n"
+        "d = wire.unpack([bytes.fromhex(sys.stdin.readline())])\n"
         "print(d(sys.stdin.read().split('\\0')).pixels.tobytes().hex())"
     )
     sources = images.table["source"].to_pylist()[3:6]
-    text = made.hex() + "\n" + "\0".join(sources)
+    text = bytes(made).hex() + "\n" + "\0".join(sources)
     done = subprocess.run([sys.executable, "-c", program], input=text, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == decoder(images, 1)(sources).pixels.tobytes().hex()

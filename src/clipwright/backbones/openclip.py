@@ -109,7 +109,7 @@ class OpenClipRef(ModelRef):
         return tables.preprocess_from(self._tag_config, size)
 
     def build(self) -> Backbone:
-        """Load the weights with open_clip's own loaders, never unpickling anything but tensors."""
+        """Load the weights with open_clip's own loaders, which read tensors only."""
         import open_clip
 
         digest = self.digest  # reads, and so checks, the file first

@@ -30,7 +30,7 @@ _TRIES = 10
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How a backbone wants its images; picklable, so that worker processes can apply it.
+    """How a backbone wants its images; plain fields, so that worker processes can be sent it.
 
     Attributes:
         size: (height, width) of the pixels.

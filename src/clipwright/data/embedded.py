@@ -40,7 +40,7 @@ class DatasetInfo:
 
 @dataclass(frozen=True)
 class EmbeddedReader:
-    """Reads images of an embedded data set by row number; picklable, each process loads the data once."""
+    """Reads images of an embedded data set by row number; each process loads the data once."""
 
     name: str
 

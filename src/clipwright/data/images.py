@@ -98,7 +98,7 @@ def check_max_pixels(limit: int) -> int:
 
 @dataclass(frozen=True)
 class FileReader:
-    """Reads image files; picklable, so that worker processes can use it.
+    """Reads image files; a dataclass of plain fields, so that worker processes can be sent it.
 
     Attributes:
         root: the folder that relative sources start from, or None for the working folder.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import subprocess
 import sys
 import threading
@@ -111,7 +110,7 @@ class _Workers:
             return
         try:
             message = wire.pack(function)
-        except (pickle.PicklingError, AttributeError, TypeError):
+        except wire.WireError:
             return  # threads can still call it
         for _ in range(count):
             starter = threading.Thread(target=self._start, args=(message,), daemon=True)
@@ -183,7 +182,8 @@ def ordered(
     for imports; they are plain child processes (no fork, no need for a ``__main__`` guard) which end with this one.
 
     Args:
-        function: what to call; for processes it must be picklable and importable, else threads do all the work.
+        function: what to call; for processes it must be able to travel (`clipwright.engine.wire`), else threads do
+            all the work.
         tasks: drawn lazily, at most `ahead` beyond what was consumed.
         workers: how many calls run at a time; 0 runs everything in the consumer's own thread.
         ahead: how many results may wait or be in the making.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -57,15 +58,16 @@ def encode_shard(
         batch_size=encoder.limit if encoder else 0,
     )
     for batch in plan.batches(rows):
+        start = time.perf_counter()
         parts = list(islice(decoded, len(list(plan.tasks(batch)))))
         if encoder is not None:
-            _encode(shard, batch.start - rows.start, parts, encoder)
+            _encode(shard, batch.start - rows.start, parts, encoder, time.perf_counter() - start)
         advance(len(batch))
     return shard if encoder is not None else None
 
 
-def _encode(shard: Shard, start: int, parts: list[Decoded], encoder: Encoder) -> None:
-    """Encode one batch into the rows of `shard` from `start` on."""
+def _encode(shard: Shard, start: int, parts: list[Decoded], encoder: Encoder, waited: float) -> None:
+    """Encode one batch, waited for so many seconds, into the rows of `shard` from `start` on."""
     content = [c for part in parts for c in part.content]
     problems = [p for part in parts for p in part.problems]
     shard.problems.update({start + i: reason for i, reason in enumerate(problems) if reason is not None})
@@ -77,7 +79,9 @@ def _encode(shard: Shard, start: int, parts: list[Decoded], encoder: Encoder) ->
     )
     pixels = np.concatenate([part.pixels for part in parts]) if len(parts) > 1 else parts[0].pixels
     per_image = pixels.shape[1]
-    x, before = encoder(pixels.reshape(-1, *pixels.shape[2:]))
+    flat = pixels.reshape(-1, *pixels.shape[2:])
+    encoder.share(flat, waited)
+    x, before = encoder(flat)
     x = x.reshape(len(kept), per_image, -1)
     _store(shard.x, kept, x[:, 0])
     if shard.views is not None:

@@ -125,8 +125,7 @@ class Run:
             ahead=2 * plan.per_batch + workers,
             processes=many if self.options.processes is None else self.options.processes,
         )
-        encoder = Encoder(backbone, self.options.batch_size)
-        with closing(decoded):  # type: ignore[type-var] # a generator
+        with Encoder(backbone, self.options.batch_size) as encoder, closing(decoded):  # type: ignore[type-var] # a generator
             for k in todo:
                 start = time.perf_counter()
                 skip = store.has(k)  # finished by another writer in the meantime
