@@ -315,8 +315,10 @@ def _seen(classifier: Classifier, prepared: Prepared, rows: Ints) -> tuple[str, 
     if not seen:
         return ()
     return (
-        f"{seen} of the {len(rows)} scored images are exact copies of images that the classifier was fitted on, "
-        "so the accuracy says more than it should: score other images.",
+        (
+            f"{seen} of the {len(rows)} scored images are exact copies of images that the classifier was fitted on, "
+            "so the accuracy says more than it should: score other images."
+        ),
     )
 
 

@@ -17,10 +17,14 @@ def test_pairs_and_sentences() -> None:
     found = duplicates_across(contents, groups, ["s0", "s1", "t2", "t3", "v4", "t5", "t6"])
     assert found.pairs == ((2, 0), (4, 1), (5, 0))
     assert found.sentences == (
-        "2 test images are exact copies of support images, such as 't2' of 's0': "
-        "remove them from one side, or the accuracy says more than it should.",
-        "1 val image is an exact copy of support images, such as 'v4' of 's1': "
-        "remove them from one side, or the accuracy says more than it should.",
+        (
+            "2 test images are exact copies of support images, such as 't2' of 's0': "
+            "remove them from one side, or the accuracy says more than it should."
+        ),
+        (
+            "1 val image is an exact copy of support images, such as 'v4' of 's1': "
+            "remove them from one side, or the accuracy says more than it should."
+        ),
     )
     assert found
 

@@ -8,6 +8,7 @@ import warnings
 import zipfile
 from functools import cached_property
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -252,7 +253,9 @@ class _loading:  # noqa: N801 - used as a statement
         # open_clip logs through the root logger, which would set up printing for the whole process.
         logging.getLogger().addHandler(self._handler)
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._fork.__exit__(kind, error, trace)
         logging.getLogger().removeHandler(self._handler)
         if isinstance(error, Exception) and not isinstance(error, BackboneError):

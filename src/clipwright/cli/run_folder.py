@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 from clipwright.cli.failures import sentence
 from clipwright.cli.options import ABOUT
@@ -91,7 +91,7 @@ class RunFolder:
         rows = Journal(self.folder / METRICS).rows()
         return bool(rows) and rows[-1].get("event") == "failed" and _read(self.folder / CONFIG) is not None
 
-    def __enter__(self) -> RunFolder:
+    def __enter__(self) -> Self:
         logger = logging.getLogger("clipwright")
         logger.addHandler(self._handler)
         self._level = logger.level

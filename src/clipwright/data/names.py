@@ -313,8 +313,10 @@ def _by_number(keys: Collection[str], classes: ClassList, what: str, clean: bool
     elif len(numbers) == len(names):
         index = {key: i for i, key in enumerate(ordered)}
         note = (
-            f"The {what}s are numbers with gaps ({quoted(ordered)}): the names in {where} were tied to them "
-            "in the order of the numbers.",
+            (
+                f"The {what}s are numbers with gaps ({quoted(ordered)}): the names in {where} were tied to them "
+                "in the order of the numbers."
+            ),
         )
     else:
         raise DataError(

@@ -62,7 +62,7 @@ def unpack(parts: Sequence[Buffer]) -> Any:
     return _decoded(json.loads(bytes(parts[0])), parts[1:])
 
 
-def _encoded(value: Any, buffers: list[Buffer]) -> Any:  # noqa: PLR0911 - one return per kind of value
+def _encoded(value: Any, buffers: list[Buffer]) -> Any:  # noqa: C901, PLR0911 - one return per kind of value
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list):
