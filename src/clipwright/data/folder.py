@@ -149,7 +149,7 @@ def _shape_notes(found: Scan, places: list[Place], counts: np.ndarray, keys: set
     if below and len(keys) > 1 and all(name.casefold() in FOLDERS for name in below):
         return [
             (
-                f"The class folders hold folders named as splits ({quoted(sorted(set(below)))}), which are not told apart: "
+                f"The class folders hold folders named as splits ({quoted(sorted(set(below)))}), not told apart: "
                 "put the split folders outside, the class folders inside."
             )
         ]

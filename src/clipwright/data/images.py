@@ -118,16 +118,27 @@ class FileReader:
         Raises:
             UnreadableImageError: missing, corrupt, truncated, no known image format, or over the pixel limit.
         """
+        data = self._bytes(source)
+        return DecodedImage(decode(data, max_pixels=self.max_pixels), hashlib.sha256(data).hexdigest())
+
+    def content(self, source: str) -> str:
+        """SHA-256 (hex) of a file's bytes, as `read` gives it, without decoding.
+
+        Raises:
+            UnreadableImageError: missing, or over what the pixel limit allows.
+        """
+        return hashlib.sha256(self._bytes(source)).hexdigest()
+
+    def _bytes(self, source: str) -> bytes:
         try:
             with self.path(source).open("rb") as stream:
                 size = os.fstat(stream.fileno()).st_size
                 if size > 8 * self.max_pixels + (1 << 26):  # more than 64-bit pixels and metadata could ever need
                     raise UnreadableImageError(f"the file has {size:,} bytes; {_raise_limit(self.max_pixels)}")
-                data = stream.read()
+                return stream.read()
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or str(error)
             raise UnreadableImageError(f"the file can't be opened ({why})") from error
-        return DecodedImage(decode(data, max_pixels=self.max_pixels), hashlib.sha256(data).hexdigest())
 
 
 def decode(data: bytes, *, max_pixels: int | None = None) -> Image.Image:

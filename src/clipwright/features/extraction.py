@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from clipwright.backbones.base import BackboneRef
@@ -14,6 +15,7 @@ from clipwright.engine.partition import check_shard
 from clipwright.features import rows as manifest
 from clipwright.features.meta import META_FILE
 from clipwright.features.retry import reopen_recovered
+from clipwright.features.reuse import reuse
 from clipwright.features.run import Options, Run, shards_of
 from clipwright.features.store import FeatureStore
 from clipwright.features.wanted import Storage, Wanted
@@ -48,6 +50,7 @@ def extract(
         dataset: images (a bundle has its features already).
         ref: the backbone.
         folder: the store; by default a folder below ``CLIPWRIGHT_HOME/features`` that belongs to these arguments.
+            There, images that another such store holds are copied from it, not computed again.
         views: V, augmented views per image, stored beside the clean one.
         recipe: how they are made, ``crop(LOW,HIGH)+flip``.
         seed: what they are drawn from. A view depends on the image's bytes, its number and the seed alone.
@@ -76,17 +79,32 @@ def extract(
         parse_recipe(recipe)
     wanted = Wanted(dataset, ref, views, recipe if views else None, seed if views else None, dtype)
     path = Path(folder) if folder is not None else wanted.default_folder()
+    workers = min(cpu_count(), _MOST_WORKERS) if workers is None else workers
+    options = Options(shard, workers, processes, batch_size or 0, quiet)  # 0: what suits the store
+
+    def fill(wanted: Wanted, path: Path) -> FeatureStore:
+        return _fill(wanted, path, options, rows_per_shard)
+
+    if folder is None and shard == (1, 1) and not _is_complete(path):
+        reuse(wanted, path, fill)
+    return _finish(fill(wanted, path), dataset)
+
+
+def _is_complete(path: Path) -> bool:
+    return (path / META_FILE).exists() and FeatureStore.open(path).complete
+
+
+def _fill(wanted: Wanted, path: Path, options: Options, rows_per_shard: int | None) -> FeatureStore:
+    """Compute what the store at `path` lacks."""
     store = FeatureStore.open(path) if (path / META_FILE).exists() else None
     if store is not None:
         wanted.check(store)
-        store = reopen_recovered(store, dataset)
-        batch_size = batch_size or store.meta.batch_size
-    todo = None if store is None else [k for k in shards_of(store.meta, dataset, shard) if not store.has(k)]
-    if store is None or todo:
-        workers = min(cpu_count(), _MOST_WORKERS) if workers is None else workers
-        options = Options(shard, workers, processes, batch_size or _batch_size(ref), quiet)
-        store = Run(wanted, path, options, rows_per_shard).fill(store)
-    return _finish(store, dataset)
+        store = reopen_recovered(store, wanted.dataset)
+        options = replace(options, batch_size=options.batch_size or store.meta.batch_size)
+        if all(store.has(k) for k in shards_of(store.meta, wanted.dataset, options.part)):
+            return store
+    options = replace(options, batch_size=options.batch_size or _batch_size(wanted.ref))
+    return Run(wanted, path, options, rows_per_shard).fill(store)
 
 
 def default_folder(

@@ -44,14 +44,14 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> FeatureStore:
     first = stores[0]
     for name in (PROJECTION_FILE, BIAS_FILE, manifest.ROWS_FILE):
         if (first.folder / name).exists() and not (target / name).exists():
-            _copy(first.folder / name, target / name)
+            copy_file(first.folder / name, target / name)
     create_meta(target, first.meta)
     merged = FeatureStore.open(target)
     _check(first, merged)
     for store in stores:
         for k in store.present():
             if not merged.has(k):
-                _copy(shard_path(store.folder, k), shard_path(target, k))
+                copy_file(shard_path(store.folder, k), shard_path(target, k))
     if merged.complete:
         manifest.write_rows(target, merged.rows, final=True)
     return FeatureStore.open(target)
@@ -69,6 +69,7 @@ def _check(one: FeatureStore, other: FeatureStore) -> None:
     )
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file so that `target` is whole or absent."""
     with source.open("rb") as read, atomic_file(target) as write:
         shutil.copyfileobj(read, write, 1 << 20)
