@@ -95,6 +95,14 @@ def test_a_broken_image_does_not_stop_the_stream(images: list[Path], tmp_path: P
         classifier.predict([broken])
 
 
+def test_an_images_number_is_not_taken_for_a_path(images: list[Path]) -> None:
+    classifier = small(backbone=True)
+    opened = Image.open(images[0])
+    found = list(classifier.predict_iter(["1", opened, images[3]]))  # the opened image has the number 1
+    assert [p.error is None for p in found] == [False, True, True]
+    assert [p.confidence for p in found[1:]] == pytest.approx(classifier.predict_proba([opened, images[3]]).max(1))
+
+
 def test_one_image_is_not_a_list(images: list[Path]) -> None:
     with pytest.raises(UsageError, match="give a list"):
         small(backbone=True).predict(str(images[0]))

@@ -37,6 +37,7 @@ _MANIFEST = "classifier.json"
 _CONTENT = 16  # hex digits of a content hash that are kept: 64 bits tell images apart
 
 ImageLike = str | Path | Image.Image | np.ndarray
+Answer = tuple[str, str | None]  # an image's path or number, and why it couldn't be read
 
 
 @dataclass(frozen=True)
@@ -151,10 +152,10 @@ class Classifier:
         if isinstance(images, Features):
             return self._probabilities(images)
         parts = []
-        for _, features, errors in self._encoded(images, batch_size):
-            if errors:
-                path, reason = next(iter(errors.items()))
-                raise DataError(f"image {path} can't be read ({reason}): leave it out, or use predict_iter.")
+        for answers, features in self._encoded(images, batch_size):
+            for path, reason in answers:
+                if reason is not None:
+                    raise DataError(f"image {path} can't be read ({reason}): leave it out, or use predict_iter.")
             parts.append(self._probabilities(features))
         return np.concatenate(parts) if parts else np.empty((0, len(self.class_names)))
 
@@ -165,10 +166,10 @@ class Classifier:
 
     def predict_iter(self, images: Iterable[ImageLike], *, batch_size: int = 64, top: int = 5) -> Iterator[Prediction]:
         """Stream predictions in the order given; an image that can't be read gives a Prediction with an error."""
-        for paths, features, errors in self._encoded(images, batch_size):
+        for answers, features in self._encoded(images, batch_size):
             rows = iter(self._probabilities(features)) if len(features) else iter(())
-            for path in paths:
-                yield self._prediction(path, errors.get(path), rows, top)
+            for path, error in answers:
+                yield self._prediction(path, error, rows, top)
 
     def _prediction(self, path: str, error: str | None, rows: Iterator[np.ndarray], top: int) -> Prediction:
         if error is not None:
@@ -184,10 +185,8 @@ class Classifier:
         scaled = self.logits(features).double() / self.temperature
         return np.asarray(torch.softmax(scaled, dim=1))
 
-    def _encoded(
-        self, images: Iterable[ImageLike], batch_size: int
-    ) -> Iterator[tuple[list[str], Features, dict[str, str]]]:
-        """Batches of (paths, features of the readable ones in order, errors by path); decodes ahead in threads."""
+    def _encoded(self, images: Iterable[ImageLike], batch_size: int) -> Iterator[tuple[list[Answer], Features]]:
+        """Batches of (path, error or None) and features of those without an error; decodes ahead in threads."""
         if isinstance(images, str | Path | Image.Image | np.ndarray):
             raise UsageError("give a list of images, not a single one.")
         backbone = self.backbone_ref().load()
@@ -304,16 +303,14 @@ def _rgb(image: ImageLike, reader: FileReader) -> Image.Image:
     return reader.read(str(image)).image
 
 
-def _batch(
-    backbone: Backbone, decoded: list[tuple[str, np.ndarray | str]]
-) -> tuple[list[str], Features, dict[str, str]]:
-    errors = {path: pixels for path, pixels in decoded if isinstance(pixels, str)}
+def _batch(backbone: Backbone, decoded: list[tuple[str, np.ndarray | str]]) -> tuple[list[Answer], Features]:
+    # By place, not by path: one path may be given twice, and an image's number may read like a path.
+    answers: list[Answer] = [(path, pixels if isinstance(pixels, str) else None) for path, pixels in decoded]
     pixels = [pixels for _, pixels in decoded if not isinstance(pixels, str)]
     if not pixels:
-        return [path for path, _ in decoded], Features(torch.empty(0, backbone.dim)), errors
+        return answers, Features(torch.empty(0, backbone.dim))
     encoded = backbone.images(torch.from_numpy(np.stack(pixels)))
-    features = Features(encoded.x, pre_projection=encoded.pre_projection)
-    return [path for path, _ in decoded], features, errors
+    return answers, Features(encoded.x, pre_projection=encoded.pre_projection)
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
