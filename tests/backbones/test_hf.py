@@ -125,6 +125,10 @@ def test_causal_towers_are_cut_and_siglip_is_left_whole(folder: Path) -> None:
         assert lengths.tolist() == [5, 6]  # start, letters, end
 
 
+def test_the_logit_scale_does_not_depend_on_the_dtype(folder: Path) -> None:
+    assert load(f"hf:{folder}", dtype="bf16").logit_scale == load(f"hf:{folder}").logit_scale
+
+
 def test_saved_and_opened_again(folder: Path, tmp_path: Path) -> None:
     first = load(f"hf:{folder}")
     second = load(save_backbone(first, tmp_path))

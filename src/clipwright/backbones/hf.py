@@ -124,6 +124,7 @@ class HuggingFaceRef(ModelRef):
             raise BackboneError(
                 f"{self.spec} can't be loaded ({reason(error)}): check that the folder {self.folder} is whole."
             ) from error
+        scale = float(model.logit_scale.detach().float().exp().reshape(-1)[0])  # before it is rounded to the dtype
         model = place(model, self.device, self.dtype)
         return TowerBackbone(
             spec=self.spec,
@@ -135,7 +136,7 @@ class HuggingFaceRef(ModelRef):
             tokenizer=tokenizer,
             image_tower=_image_tower(model, self.kind),
             text_tower=HuggingFaceText(model, tokenizer, self.kind),
-            logit_scale=float(model.logit_scale.detach().float().exp().reshape(-1)[0]),
+            logit_scale=scale,
             device=self.device,
             dtype=self.dtype,
             source_folder=self.folder,
