@@ -74,6 +74,15 @@ def test_cross_fitted_answers_are_said_to_be() -> None:
     assert "the interval is wide" in notes
 
 
+def test_a_fit_without_labels_was_not_cross_fitted() -> None:
+    page = fit_page(
+        _classifier(method="ZeroShot", labels_per_class=[0, 0]), evaluation=_evaluation(180, "out of fold", 200)
+    )
+    assert page.headline is not None
+    assert page.headline.sentence.endswith("200 labelled images right, from names alone.")
+    assert "learned from" not in " ".join(page.notes)
+
+
 def test_nothing_scored_means_no_number() -> None:
     page = fit_page(_classifier(labels_per_class=[0, 0], images={}), guesses=_outcomes(-1))
     assert page.headline is None

@@ -80,10 +80,17 @@ def _headline(card: dict[str, Any], evaluation: Evaluation | None, names_alone: 
     if evaluation is None:
         return None
     scored, manner = _BASIS[evaluation.split]
+    if not _learned(card):
+        manner = ""  # one fit, from names, answered them all
     right = f"{percent(evaluation.top1)} of {evaluation.n:,} {scored} right"
     sentence = f"{card.get('method')} names {right}, {_labels(card)}{manner}."
     aside = f"Names alone give {percent(names_alone.top1)} of the same images." if names_alone else ""
     return Headline(evaluation.top1, evaluation.low, evaluation.high, sentence, aside)
+
+
+def _learned(card: dict[str, Any]) -> bool:
+    """Whether the fit had any labels."""
+    return any(card.get("labels_per_class") or ())
 
 
 def _labels(card: dict[str, Any]) -> str:
@@ -122,7 +129,7 @@ def _facts(classifier: Classifier, command: str) -> tuple[Fact, ...]:
     learned = [
         count(images[role], noun)
         for role, noun in (("support", "labelled image"), ("validation", "validation image"))
-        if images.get(role) and any(card.get("labels_per_class") or ())
+        if images.get(role) and _learned(card)
     ]
     return (
         *([Fact("Command", command, code=True)] if command else []),
@@ -155,7 +162,7 @@ def _notes(classifier: Classifier, evaluation: Evaluation | None, names_alone: E
         found.insert(0, "No labelled image was left to score, so no accuracy is stated: label a few to get one.")
     elif names_alone and names_alone.top1 > evaluation.top1:
         found.insert(0, "On the scored images names alone did better than the fitted classifier: consider ZeroShot.")
-    if evaluation and evaluation.split == "out of fold":
+    if evaluation and evaluation.split == "out of fold" and _learned(classifier.card):
         found.append(
             "The classifier learned from all labelled images; those that scored it learned from fewer, so the accuracy "
             "stated is a cautious estimate."
