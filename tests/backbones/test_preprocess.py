@@ -200,3 +200,29 @@ def test_flip_alone_mirrors_the_clean_view() -> None:
 def test_recipes_that_cant_be_read(recipe: str) -> None:
     with pytest.raises(UsageError, match="view recipe"):
         wanted((8, 8)).view(picture(9, 9), recipe, generator(0))
+
+
+def test_a_strip_is_not_blown_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of a few kilobytes must not ask for the memory of 224 x 224 times its length."""
+    preprocess = Preprocess((224, 224), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    sizes: list[tuple[int, int]] = []
+    resize = Image.Image.resize
+
+    def noted(image: Image.Image, size: tuple[int, int], *args: Any) -> Image.Image:
+        sizes.append(size)
+        return resize(image, size, *args)
+
+    monkeypatch.setattr(Image.Image, "resize", noted)
+    for size in ((1, 300_000), (300_000, 1)):
+        assert preprocess.clean(Image.new("RGB", size, (9, 8, 7)))[:, 0, 0].tolist() == [9, 8, 7]
+    assert max(max(size) for size in sizes) < 20_000
+
+
+@pytest.mark.parametrize("size", [(4, 300), (2, 257), (290, 4)])
+def test_the_middle_of_a_strip_is_that_of_the_whole(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    preprocess = Preprocess((32, 32), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    whole = preprocess.clean(Image.fromarray(noise)).astype(int)
+    monkeypatch.setattr("clipwright.backbones.preprocess._MOST_PIXELS", 0)
+    found = preprocess.clean(Image.fromarray(noise)).astype(int)
+    assert np.abs(found - whole).max() <= 2

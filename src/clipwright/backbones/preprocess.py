@@ -26,6 +26,8 @@ _NUMBER = r"(\d+(?:\.\d+)?|\.\d+)"
 _RECIPE = re.compile(rf"(?:crop\({_NUMBER},{_NUMBER}\))?(\+?flip)?")
 _ASPECT = (3 / 4, 4 / 3)  # range of width / height of a random crop, as torchvision has it
 _TRIES = 10
+_MOST_PIXELS = 1 << 26  # that an image is blown up to before the centre is cropped: 256 MiB, as Pillow holds them
+_LONGEST = 64  # longer side, in shorter sides, of what is left of an image that would need more
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ class Preprocess:
             scale = max(image.height / height, image.width / width)
             image = self._resize(image, max(1, round(image.width / scale)), max(1, round(image.height / scale)))
             return _pixels(self._crop(_pad(image, height, width, self.fill)))
+        if math.prod(self._shortest(image)) > _MOST_PIXELS:
+            image = _middle(image)
         return _pixels(self._crop(self._resize(image, *self._shortest(image))))
 
     def view(self, image: Image.Image, recipe: str, rng: np.random.Generator) -> np.ndarray:
@@ -170,6 +174,13 @@ def _pad(image: Image.Image, height: int, width: int, fill: int) -> Image.Image:
     padded = Image.new("RGB", (image.width + missing_x, image.height + missing_y), (fill,) * 3)
     padded.paste(image, (missing_x // 2, missing_y // 2))
     return padded
+
+
+def _middle(image: Image.Image) -> Image.Image:
+    """The middle of a strip: the crop drops the rest, and resizing that first would cost gigabytes."""
+    most = _LONGEST * min(image.size)
+    left, top = (max(0, (side - most) // 2) for side in image.size)  # as much on either side: the centre stays
+    return image.crop((left, top, image.width - left, image.height - top)) if left or top else image
 
 
 def _random_box(
