@@ -95,6 +95,23 @@ def test_a_broken_image_does_not_stop_the_stream(images: list[Path], tmp_path: P
         classifier.predict([broken])
 
 
+def test_an_opened_image_is_read_as_its_file(tmp_path: Path) -> None:
+    classifier = small(backbone=True)
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 4), dtype=np.uint8)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(noise).save(tmp_path / "clear.png")
+    Image.fromarray(noise[..., :3]).save(tmp_path / "turned.jpg", exif=turned)
+    Image.fromarray(noise[..., 0].astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    paths = [tmp_path / name for name in ("clear.png", "turned.jpg", "deep.png")]
+    opened = [Image.open(path) for path in paths]
+    np.testing.assert_allclose(classifier.predict_proba(opened), classifier.predict_proba(paths), atol=1e-6)
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes(paths[1].read_bytes()[:-900])
+    (found,) = classifier.predict_iter([Image.open(cut)])
+    assert "cut short" in str(found.error)
+
+
 def test_an_images_number_is_not_taken_for_a_path(images: list[Path]) -> None:
     classifier = small(backbone=True)
     opened = Image.open(images[0])

@@ -22,7 +22,7 @@ from clipwright.backbones import resolve
 from clipwright.core.atomic import write_bytes, write_json
 from clipwright.core.errors import BackboneError, DataError, FormatError, UsageError
 from clipwright.data.dataset import UnreadableImageError
-from clipwright.data.images import FileReader
+from clipwright.data.images import FileReader, upright_rgb
 from clipwright.fitted import Fitted, FitTrace
 from clipwright.heads.base import describe
 from clipwright.heads.io import head_state, restore_head
@@ -295,7 +295,10 @@ class Classifier:
 
 def _rgb(image: ImageLike, reader: FileReader) -> Image.Image:
     if isinstance(image, Image.Image):
-        return image.convert("RGB")
+        try:
+            return upright_rgb(image)  # as its file would be read
+        except OSError as error:  # opened, but its pixels only now
+            raise UnreadableImageError(f"the image is damaged or cut short ({error})") from error
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise DataError(f"an image array must be (H, W, 3) uint8; it is {image.shape} {image.dtype}.")

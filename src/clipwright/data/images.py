@@ -157,8 +157,7 @@ def decode(data: bytes, *, max_pixels: int | None = None) -> Image.Image:
     try:
         image = _open(data)
         if image is not None and image.width * image.height <= limit:
-            image.load()
-            return _upright(_rgb(image), image)
+            return upright_rgb(image)
     except Exception as error:  # on hostile bytes Pillow's plugins raise nearly anything
         why = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise UnreadableImageError(f"the image is damaged or cut short ({why})") from error
@@ -192,6 +191,12 @@ def _open(data: bytes) -> Image.Image | None:
     if failure is not None:
         raise failure
     return None
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """An image that Pillow opened, as `decode` gives it: upright 8-bit RGB, transparency on white."""
+    image.load()
+    return _upright(_rgb(image), image)
 
 
 def _upright(rgb: Image.Image, original: Image.Image) -> Image.Image:
