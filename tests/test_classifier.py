@@ -125,6 +125,12 @@ def test_one_image_is_not_a_list(images: list[Path]) -> None:
         small(backbone=True).predict(str(images[0]))
 
 
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_batch_has_an_image(images: list[Path], size: int) -> None:
+    with pytest.raises(UsageError, match="batch_size"):
+        small(backbone=True).predict_proba(images, batch_size=size)
+
+
 def test_a_head_of_features_takes_no_images(images: list[Path]) -> None:
     with pytest.raises(BackboneError, match="give it features"):
         small().predict(images)

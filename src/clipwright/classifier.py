@@ -189,6 +189,8 @@ class Classifier:
         """Batches of (path, error or None) and features of those without an error; decodes ahead in threads."""
         if isinstance(images, str | Path | Image.Image | np.ndarray):
             raise UsageError("give a list of images, not a single one.")
+        if batch_size < 1:
+            raise UsageError(f"batch_size must be at least 1; it is {batch_size}.")
         backbone = self.backbone_ref().load()
         reader = FileReader()
         numbered = ((str(i) if isinstance(x, Image.Image | np.ndarray) else str(x), x) for i, x in enumerate(images))
