@@ -35,6 +35,16 @@ def test_a_raised_limit_brings_images_back(image_folder: Path, conv: Any, tmp_pa
     assert extract(low, conv(may_load=False), folder=folder, quiet=True).complete
 
 
+def test_a_part_leaves_the_shards_of_others_alone(image_folder: Path, conv: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    low = open_data(image_folder)
+    store = extract(_limited(low), conv(), folder=folder, rows_per_shard=10, quiet=True)
+    for part in ((1, 2), (2, 2)):
+        store = extract(low, conv(), folder=folder, shard=part, quiet=True)
+        assert store.complete
+    assert not {name for name, _ in store.problems} & {low.ids[i] for i in (3, 4, 25)}
+
+
 class _Some:
     """A reader that refuses some of the images, as if they were over its limit."""
 

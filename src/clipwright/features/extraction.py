@@ -99,9 +99,10 @@ def _fill(wanted: Wanted, path: Path, options: Options, rows_per_shard: int | No
     store = FeatureStore.open(path) if (path / META_FILE).exists() else None
     if store is not None:
         wanted.check(store)
-        store = reopen_recovered(store, wanted.dataset)
+        mine = shards_of(store.meta, wanted.dataset, options.part)
+        store = reopen_recovered(store, wanted.dataset, set(mine))
         options = replace(options, batch_size=options.batch_size or store.meta.batch_size)
-        if all(store.has(k) for k in shards_of(store.meta, wanted.dataset, options.part)):
+        if all(store.has(k) for k in mine):
             return store
     options = replace(options, batch_size=options.batch_size or _batch_size(wanted.ref))
     return Run(wanted, path, options, rows_per_shard).fill(store)
