@@ -119,6 +119,17 @@ def test_settings_say_by_shots_what_was_chosen_and_how() -> None:
     ]
 
 
+def test_values_that_draws_chose_are_ordered_as_numbers() -> None:
+    parts = [_results({("A", 1): 0.7}), _results({("A", 1): 0.8}), _results({("A", 1): 0.9})]
+    rows = [
+        row | {"draw": i, "chosen": json.dumps({"alpha": alpha})}
+        for i, (part, alpha) in enumerate(zip(parts, (10, 9, 100), strict=True))
+        for row in part.cells.slice(0, 1).to_pylist()
+    ]
+    (setting,) = comparison_page(Results.from_rows(rows, [_CONFIG])).settings
+    assert setting.value == "3 values, 9 to 100"
+
+
 def test_examples_classes_and_confusions_come_from_the_headline_s_first_draw() -> None:
     page = comparison_page(_results({("Names", 0): 0.6, ("A", 16): 0.9}))
     assert [c.right for c in page.classes] == [1, 2]

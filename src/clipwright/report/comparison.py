@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -211,11 +212,20 @@ def _settings(results: Results, group: tuple[str, str]) -> tuple[Setting, ...]:
     )
 
 
+def _by_size(text: str) -> tuple[float, str]:
+    """Numbers by their size, words after them."""
+    try:
+        return float(text), text
+    except ValueError:
+        return math.inf, text
+
+
 def _by_shots(found: dict[int, list[str]]) -> str:
     by_value: dict[str, list[int]] = {}
     for shots, values in found.items():
         different = list(dict.fromkeys(values))
-        text = different[0] if len(different) == 1 else f"{len(different)} values, {min(different)} to {max(different)}"
+        least, most = min(different, key=_by_size), max(different, key=_by_size)
+        text = least if len(different) == 1 else f"{len(different)} values, {least} to {most}"
         by_value.setdefault(text, []).append(shots)
     if len(by_value) == 1:
         return next(iter(by_value))
