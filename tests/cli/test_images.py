@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,12 @@ def test_paths_come_before_all_are_known(photos: Path) -> None:
     assert next(stream) == str(photos / "b.png")
     with pytest.raises(DataError):
         next(stream)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_pipes_among_the_images_are_passed_over(photos: Path) -> None:
+    """Reading one would wait for ever; a broken link is told of in its row."""
+    os.mkfifo(photos / "pipe.png")
+    (photos / "sub" / "link.png").symlink_to("gone.png")
+    assert names(photos, str(photos)) == ["[odd].png", "a.JPG", "b.png", "sub/c.webp", "sub/link.png"]
+    assert names(photos, f"{photos}/*.png") == ["[odd].png", "b.png"]

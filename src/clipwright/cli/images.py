@@ -28,7 +28,7 @@ def expand(sources: Iterable[str]) -> Iterator[str]:
         elif os.path.isdir(source):  # noqa: PTH112 - keeps the path as it was typed
             yield from _some(_walk(source), f"the folder {source} holds no image: give another folder, or files.")
         elif not os.path.lexists(source) and glob.has_magic(source):
-            found = (p for p in sorted(glob.iglob(source, recursive=True)) if not Path(p).is_dir())  # noqa: PTH207
+            found = filter(_readable, sorted(glob.iglob(source, recursive=True)))  # noqa: PTH207
             yield from _some(found, f"nothing matches {source}: check the pattern, and quote it for your shell.")
         else:
             yield source  # a missing file becomes a row with an error, so that the other rows still come
@@ -48,5 +48,11 @@ def _walk(folder: str) -> Iterator[str]:
     for root, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS:
-                yield os.path.join(root, name)  # noqa: PTH118 - keeps the path as it was typed
+            path = os.path.join(root, name)  # noqa: PTH118 - keeps the path as it was typed
+            if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS and _readable(path):
+                yield path
+
+
+def _readable(path: str) -> bool:
+    """Whether a path that was found, not named, is a file, or a broken link to tell of: a pipe would wait for ever."""
+    return os.path.isfile(path) or not os.path.exists(path)  # noqa: PTH110, PTH113 - as typed
