@@ -116,7 +116,8 @@ def _read(path: Path) -> dict[str, np.ndarray]:
                 f"{path} holds Python objects, which are never loaded: save texts as arrays of strings, "
                 "and the rest as numbers."
             ) from error
-        raise FormatError(f"{path} is no feature bundle or is damaged ({error}): make it again.") from error
+        why = "it is no archive" if "pickle" in str(error) else error  # NumPy's advice would be to unpickle it
+        raise FormatError(f"{path} is no feature bundle or is damaged ({why}): make it again.") from error
     except OSError as error:
         raise FormatError(f"{path} can't be read ({error.strerror or error}): check the path.") from error
 

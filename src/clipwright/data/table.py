@@ -150,7 +150,7 @@ def _nothing(kept: _Kept, reader: FileReader, path: Path) -> str:
     if kept.missing:
         return (
             f"none of the {len(kept.missing)} images of {path.name} are there (such as {kept.missing[0]!r}): "
-            f"paths start from {reader.root}, name another folder with root if they should not."
+            f"write paths that start from {reader.root}, or absolute ones (in Python, root names another folder)."
         )
     return f"{path.name} has no rows: write one image per row."
 
@@ -193,7 +193,7 @@ def _csv(path: Path) -> tuple[list[str], list[list[str]]]:
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text: save it as UTF-8.") from error
     except (OSError, csv.Error) as error:
-        raise DataError(f"{path} can't be read as a table ({error}).") from error
+        raise DataError(f"{path} can't be read as a table ({error}): save it again as CSV.") from error
     if not rows:
         raise DataError(f"{path.name} is empty: write a first line with the titles path,label and one image per row.")
     header, body = rows[0], [row for row in rows[1:] if row]
@@ -223,7 +223,8 @@ def _parquet(path: Path) -> tuple[list[str], list[list[str]]]:
             used = [title for title in header if title.strip().casefold() in wanted]
             table = file.read(columns=used)
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} can't be read as a Parquet table ({str(error).splitlines()[0]}).") from error
+        why = str(error).splitlines()[0].rstrip(".")
+        raise DataError(f"{path} can't be read as a Parquet table ({why}): write it again.") from error
     texts = [[_cell(value) for value in column.to_pylist()] for column in table.columns]
     return (used, texts) if used else (header, [[] for _ in header])
 
