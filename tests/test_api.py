@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from PIL import Image
 import clipwright as cw
 from clipwright import api
 from clipwright.core.errors import DataError, NeedsError, UsageError
+from clipwright.methods.taskres import TaskRes
 
 pytestmark = pytest.mark.filterwarnings("ignore:the embedded model")
 
@@ -156,6 +158,12 @@ def test_compare_gives_intervals() -> None:
     assert rows.keys() == {("ZeroShot", 0), ("TaskRes", 1), ("TaskRes", 4)}
     assert all(r.low <= r.mean <= r.high for r in rows.values())
     assert rows["TaskRes", 4].mean > rows["ZeroShot", 0].mean
+
+
+@pytest.mark.parametrize("wrong", [{"method": 3}, {"method": None}, {"method": TaskRes}, {"seed": 1.5}, {"seed": "a"}])
+def test_what_is_no_method_or_seed_is_refused_not_replaced(wrong: dict[str, Any], folder: Path) -> None:
+    with pytest.raises(UsageError, match=f"{next(iter(wrong))} must be"):
+        cw.fit(folder, backbone="tiny", quiet=True, **wrong)
 
 
 def test_hyper_parameters_want_a_method() -> None:

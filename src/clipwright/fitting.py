@@ -210,6 +210,8 @@ def fit_run(
     quiet: bool = False,
 ) -> FitRun:
     """Fit as `clipwright.fit` does, and return what a report needs besides; arguments as there."""
+    if not isinstance(seed, int | np.integer):
+        raise UsageError(f"seed must be a whole number; it is {seed!r}.")
     opened = open_data(data, classes)
     _check(opened, shots)
     prepared = prepared_data(opened, backbone=backbone, templates=templates, device=device, store=store, quiet=quiet)
@@ -262,6 +264,8 @@ def _card(prepared: Prepared, parts: Roles, task: Task, method: Method, fitted: 
 def _method(method: str | Method, hyper_parameters: Mapping[str, Any], task: Task) -> tuple[Method, str]:
     if isinstance(method, str) and method.lower() != "auto":
         return catalogue.make(method, **hyper_parameters), "It was asked for."
+    if not isinstance(method, str | Method):
+        raise UsageError(f"method must be a name or a configured method, such as TaskRes(); it is {method!r}.")
     if hyper_parameters:
         raise UsageError("hyper-parameters belong to a method that you name: name it instead of auto.")
     return (method, "It was given.") if isinstance(method, Method) else choose(task)

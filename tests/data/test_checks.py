@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -30,3 +32,9 @@ def test_readable() -> None:
         DataError, match=r"none of the 2 images could be read, the first because the file is empty: check"
     ):
         check_some_readable(2, ["the file is empty", "x"])
+
+
+@pytest.mark.parametrize("shots", ["2", 2.5, True, None])
+def test_shots_are_whole_numbers(shots: Any) -> None:
+    with pytest.raises(UsageError, match="whole number"):
+        check_shots(np.zeros(5, dtype=int), ["a"], shots)

@@ -23,8 +23,8 @@ def check_shots(labels: np.ndarray, class_names: Sequence[str], shots: int) -> N
         UsageError: `shots` isn't positive.
         DataError: a class has fewer images.
     """
-    if shots < 1:
-        raise UsageError(f"shots must be a positive whole number; it is {shots}.")
+    if not isinstance(shots, int | np.integer) or isinstance(shots, bool) or shots < 1:
+        raise UsageError(f"shots must be a positive whole number; it is {shots!r}.")
     counts = np.bincount(labels[labels >= 0], minlength=len(class_names))
     short = np.flatnonzero(counts < shots)
     if len(short):
