@@ -16,7 +16,7 @@ from clipwright.core.errors import DataError, UsageError
     [
         (DataError("there is no image."), 1, "Error: there is no image."),
         (UsageError("give a folder."), 2, "Error: give a folder."),
-        (PermissionError(13, "Permission denied", "/x/\x1by"), 1, "Error: Permission denied: /x/\\x1by."),
+        (PermissionError(13, "Permission denied", "/x/\x1by"), 1, "Error: Permission denied: /x/\\x1by; check that"),
         (MemoryError(), 1, "Error: Out of memory"),
         (RuntimeError("two\nlines"), 1, "Error: Unexpected RuntimeError: two lines (add --debug to see where)."),
         (KeyboardInterrupt(), 130, "Interrupted: run the same command again"),

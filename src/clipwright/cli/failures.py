@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -15,6 +16,8 @@ from clipwright.cli.output import safe
 from clipwright.core.errors import ClipwrightError, UsageError
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
+_PLACE = "; check that it is there and that you may use it, or name another (--out, --store, or CLIPWRIGHT_HOME)"
+_ADVICE = dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT), _PLACE)
 
 
 def explain(error: BaseException) -> int:
@@ -50,7 +53,7 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, ClipwrightError):
         return text  # as it is: it may begin with a name
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.strerror}: {safe(str(error.filename))}."
+        return f"{error.strerror}: {safe(str(error.filename))}{_ADVICE.get(error.errno or 0, '')}."
     if isinstance(error, OSError) and text:
         return text
     if isinstance(error, MemoryError) or "out of memory" in text.lower():
