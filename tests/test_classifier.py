@@ -220,3 +220,9 @@ def test_version_1_loads_for_ever(features: Features) -> None:
     found = Classifier.load(Path(__file__).parent / "data" / "classifier_v1")
     expected = small().predict_proba(features)
     np.testing.assert_allclose(found.predict_proba(features), expected, rtol=1e-6)
+
+
+def test_what_cannot_be_written_is_not_dropped_in_silence(tmp_path: Path) -> None:
+    classifier = Classifier(Fitted(LinearHead(torch.randn(3, 4)), prompt=torch.zeros(2)), NAMES, backbone=None)
+    with pytest.raises(UsageError, match="can't be saved yet"):
+        classifier.save(tmp_path)

@@ -231,8 +231,11 @@ class Classifier:
         The manifest is replaced last and names the weights by their hash, so a kill leaves the old or the new one.
 
         Raises:
-            UsageError: the folder holds a classifier already and `overwrite` is false.
+            UsageError: the folder holds a classifier already and `overwrite` is false, or the fit changed the tower or
+                made a prompt, which this version can't write.
         """
+        if self.fitted.tower is not None or self.fitted.prompt is not None:
+            raise UsageError("a classifier with a changed tower or a prompt can't be saved yet: keep it in memory.")
         folder = Path(path)
         if (folder / _MANIFEST).exists() and not overwrite:
             raise UsageError(f"{folder} holds a classifier already: choose another folder, or allow overwriting.")

@@ -336,6 +336,7 @@ class Task:
         query: the batch that a transductive method may look at, without labels, or None.
         logit_scale: what multiplies cosines, positive; 100 for CLIP.
         projection: (D', D) last matrix of the image tower, for `pre_projection` features, or None.
+        projection_bias: (D,) vector added after it, or None (CLIP's ResNets have one).
         access: the model itself, where a method may use more than stored features.
         seed: all randomness of a fit comes from here.
 
@@ -351,6 +352,7 @@ class Task:
     query: Features | None = None
     logit_scale: float = field(default=100.0, kw_only=True)
     projection: torch.Tensor | None = field(default=None, kw_only=True)
+    projection_bias: torch.Tensor | None = field(default=None, kw_only=True)
     access: Tower | BlackBox | None = field(default=None, kw_only=True)
     seed: int = field(default=0, kw_only=True)
 

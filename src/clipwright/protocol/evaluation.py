@@ -29,7 +29,9 @@ class Evaluation:
         nll: mean negative log-likelihood, in nats.
         ece: expected calibration error over 15 bins.
         brier: mean squared distance between probabilities and the one-hot label, 0 to 2.
-        split: which rows were scored: ``"test"``, ``"val"``, or ``"all"`` labelled ones.
+        split: which rows were scored: ``"test"``, ``"val"`` or ``"all"`` labelled ones; after a fit ``"held out"`` or
+            ``"out of fold"`` ones. Out of fold, nll, ece and brier are slightly too good: the temperature was fitted
+            on the same rows.
         problems: (id, reason) of each image that couldn't be read.
         notes: what the user should know, one sentence each.
     """

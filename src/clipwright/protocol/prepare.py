@@ -34,6 +34,7 @@ class Prepared:
         templates: the prompt templates behind `text`; empty for a bundle without them.
         logit_scale: what multiplies cosines.
         projection: (D', D) last matrix of the image tower, or None.
+        projection_bias: (D,) vector added after it, or None.
         ref: the backbone, or None for a bundle.
         views: (m, V, D) augmented views of m of the rows, or None.
         view_of: (n,) row of `views` that belongs to each row, -1 where it has none.
@@ -49,6 +50,7 @@ class Prepared:
     templates: tuple[str, ...] = ()
     logit_scale: float = 100.0
     projection: torch.Tensor | None = None
+    projection_bias: torch.Tensor | None = None
     ref: BackboneRef | None = None
     views: torch.Tensor | None = None
     view_of: np.ndarray | None = None
@@ -91,6 +93,7 @@ class Prepared:
             *given,
             logit_scale=self.logit_scale,
             projection=self.projection,
+            projection_bias=self.projection_bias,
             seed=seed,
         )
 
@@ -138,6 +141,7 @@ def prepare(
         chosen,
         logit_scale=extracted.logit_scale,
         projection=extracted.projection,
+        projection_bias=extracted.projection_bias,
         ref=ref,
         contents=contents,
         problems=extracted.problems,
