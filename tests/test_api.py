@@ -190,3 +190,16 @@ def test_names_are_escaped_on_the_page(tmp_path: Path) -> None:
     page = api.fit_report(run, tmp_path / "out").read_text(encoding="utf-8")
     assert "<script" not in page
     assert "&lt;script&gt;" in page
+
+
+@pytest.mark.parametrize("source", ["", " ", None, 3, ["digits"]])
+def test_what_is_no_data_is_refused(source: object) -> None:
+    with pytest.raises(UsageError, match="data must be a path"):
+        cw.open_data(source)  # type: ignore[arg-type] # on purpose
+
+
+def test_no_templates_and_a_bare_method_are_refused() -> None:
+    with pytest.raises(UsageError, match="templates is empty"):
+        cw.fit("digits", backbone="tiny", templates=[], quiet=True)
+    with pytest.raises(UsageError, match="must be a list"):
+        cw.compare("digits", "ZeroShot", backbone="tiny", quiet=True)

@@ -158,6 +158,8 @@ def _edit(folder: Path, **changes: object) -> None:
         ({"weights": "../head.safetensors"}, "outside its folder"),
         ({"head": {"kind": "Pickle", "config": {}}}, "does not know"),
         ({"class_names": ["one"]}, "damaged"),
+        ({"class_names": [1, 2, 3]}, "must be text"),
+        ({"class_names": ["a", "b", "b"]}, "twice"),
         ({"temperature": -1.0}, "damaged"),
         ({"trace": {"nonsense": 1}}, "damaged"),
         ({"sha256": "0"}, "damaged"),
@@ -226,3 +228,12 @@ def test_what_cannot_be_written_is_not_dropped_in_silence(tmp_path: Path) -> Non
     classifier = Classifier(Fitted(LinearHead(torch.randn(3, 4)), prompt=torch.zeros(2)), NAMES, backbone=None)
     with pytest.raises(UsageError, match="can't be saved yet"):
         classifier.save(tmp_path)
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("x")
+    with pytest.raises(UsageError, match="is a file"):
+        small().save(path)
+    with pytest.raises(FormatError, match="no saved classifier"):
+        Classifier.load(path)

@@ -265,6 +265,8 @@ def compare(
     if views:
         prepared = add_views(prepared, pools(prepared.dataset).train, views, seed=seed, quiet=quiet)
     named: Sequence[Method] | Mapping[str, Method]
+    if isinstance(methods, str):
+        raise UsageError(f"methods must be a list: give [{methods!r}].")
     if isinstance(methods, Mapping):
         named = methods
     else:

@@ -26,7 +26,7 @@ from clipwright.data.images import FileReader, upright_rgb
 from clipwright.fitted import Fitted, FitTrace
 from clipwright.heads.base import describe
 from clipwright.heads.io import head_state, restore_head
-from clipwright.task import Features
+from clipwright.task import Features, check_class_names
 
 if TYPE_CHECKING:
     from clipwright.backbones.base import Backbone, BackboneRef
@@ -85,6 +85,9 @@ class Classifier:
     ) -> None:
         if fitted.head.n_classes != len(class_names):
             raise DataError(f"the head has {fitted.head.n_classes} classes but there are {len(class_names)} names.")
+        if not all(isinstance(name, str) for name in class_names):
+            raise DataError("class names must be text.")
+        check_class_names(class_names)
         if not (temperature > 0 and np.isfinite(temperature)):
             raise DataError(f"temperature must be positive and finite; it is {temperature}.")
         self.fitted = fitted
@@ -166,6 +169,8 @@ class Classifier:
 
     def predict_iter(self, images: Iterable[ImageLike], *, batch_size: int = 64, top: int = 5) -> Iterator[Prediction]:
         """Stream predictions in the order given; an image that can't be read gives a Prediction with an error."""
+        if top < 1:
+            raise UsageError(f"top must be at least 1; it is {top}.")
         for answers, features in self._encoded(images, batch_size):
             rows = iter(self._probabilities(features)) if len(features) else iter(())
             for path, error in answers:
@@ -237,6 +242,8 @@ class Classifier:
         if self.fitted.tower is not None or self.fitted.prompt is not None:
             raise UsageError("a classifier with a changed tower or a prompt can't be saved yet: keep it in memory.")
         folder = Path(path)
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder} is a file: give a folder to save the classifier to.")
         if (folder / _MANIFEST).exists() and not overwrite:
             raise UsageError(f"{folder} holds a classifier already: choose another folder, or allow overwriting.")
         blob = safetensors.torch.save(head_state(self.fitted.head))
@@ -324,7 +331,7 @@ def _batch(backbone: Backbone, decoded: list[tuple[str, np.ndarray | str]]) -> t
 def _manifest(folder: Path) -> dict[str, Any]:
     try:
         saved = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise FormatError(
             f"{folder} is no saved classifier: it has no {_MANIFEST}; give the folder that fit wrote."
         ) from None

@@ -50,6 +50,8 @@ def open_data(source: Source, classes: Classes | None = None, *, max_pixels: int
         if classes is not None:
             raise UsageError("class names can't be given for data that is already open: give them to open_data.")
         return source
+    if not isinstance(source, str | Path) or not str(source).strip():
+        raise UsageError(f"data must be a path or the name of an embedded data set; it is {source!r}.")
     return data_room.open_data(source, classes, max_pixels=max_pixels)
 
 

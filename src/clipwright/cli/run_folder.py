@@ -82,7 +82,8 @@ class RunFolder:
             )
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(self.folder / CONFIG, (json_text(self.config, indent=2) + "\n").encode())
+        if before != self.config:  # a finished run may lie where nothing can be written
+            write_bytes(self.folder / CONFIG, (json_text(self.config, indent=2) + "\n").encode())
 
     def _came_to_nothing(self) -> bool:
         """Whether all that is here are the traces of a run that failed before it made anything, as after a typo."""

@@ -12,6 +12,7 @@ The rules, for a root folder; every rule looks at folders that hold images only:
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,7 +121,8 @@ def _no_images(root: Path, found: Scan) -> str:
 def _folder_notes(root: Path, found: Scan, places: list[Place], counts: np.ndarray, keys: set[str]) -> list[str]:
     notes = []
     if found.undecodable:
-        notes.append(f"Skipped {counted(found.undecodable, 'name')} in no valid UTF-8 below {root}: rename to use.")
+        cure = "rename them" if sys.getfilesystemencoding() == "utf-8" else "set PYTHONUTF8=1, as names are UTF-8"
+        notes.append(f"Skipped {counted(found.undecodable, 'name')} in no valid UTF-8 below {root}: {cure}.")
     if found.broken:
         notes.append(f"Skipped {counted(found.broken, 'image')} behind broken links or no ordinary file.")
     if found.others:

@@ -133,7 +133,7 @@ def prepare(
     features, kept = extracted.features_for(dataset)
     readable = dataset.take(kept)
     contents = tuple(extracted.contents(readable))
-    chosen = read_templates(templates or dataset.templates or None) if texts else ()
+    chosen = read_templates((dataset.templates or None) if templates is None else templates) if texts else ()
     return Prepared(
         readable,
         features,
