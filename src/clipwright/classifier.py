@@ -290,7 +290,7 @@ class Classifier:
             "method": self.card.get("method", "?"),
             "backbone": self.backbone["spec"] if self.backbone else "none: takes ready-made features",
             "classes": len(self.class_names),
-            "labels per class": self.card.get("labels_per_class", "?"),
+            "labels per class": _span(self.card.get("labels_per_class") or [0]),
             "temperature": f"{self.temperature:.4g}",
             "clipwright": __version__,
         }
@@ -326,6 +326,11 @@ def _batch(backbone: Backbone, decoded: list[tuple[str, np.ndarray | str]]) -> t
         return answers, Features(torch.empty(0, backbone.dim))
     encoded = backbone.images(torch.from_numpy(np.stack(pixels)))
     return answers, Features(encoded.x, pre_projection=encoded.pre_projection)
+
+
+def _span(counts: Sequence[int]) -> str:
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

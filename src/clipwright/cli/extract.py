@@ -57,7 +57,7 @@ def extract(
         str, typer.Option("--shard", metavar="I/N", help="Do part I of N; stores merge by copying.")
     ] = "1/1",
     workers: Annotated[
-        int | None, typer.Option("--workers", min=0, help="Processes that decode; a fit number when left out.")
+        int | None, typer.Option("--workers", min=0, help="Images decoded at a time; one per core when left out.")
     ] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Images encoded together.")] = None,
     device: Device = None,

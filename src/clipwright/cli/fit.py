@@ -58,7 +58,11 @@ def fit(
     ] = None,
     template: Annotated[
         list[str] | None,
-        typer.Option("--template", metavar="TEXT", help="Prompt such as 'a photo of a {}.'; may be repeated."),
+        typer.Option(
+            "--template",
+            metavar="TEXT",
+            help="Prompt such as 'a photo of a {}.', or a set such as imagenet7; may be repeated.",
+        ),
     ] = None,
     views: Annotated[int, typer.Option("--views", min=0, metavar="V", help="Augmented views per labelled image.")] = 0,
     store: Annotated[
@@ -100,7 +104,7 @@ def fit(
             backbone=backbone,
             method=method,
             shots=shots,
-            templates=template or None,
+            templates=template[0] if template and len(template) == 1 else template or None,
             hyper_parameters=settings(set_),
             seed=seed,
             device=device,

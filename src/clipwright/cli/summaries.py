@@ -61,6 +61,7 @@ def show_fit(summary: dict[str, Any], out: Path, *, as_json: bool) -> None:
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         say(f"{name:<{width}}  {safe(str(value))}")
+    say(f"The page is {safe(str(out / 'report.html'))}: open it in a browser.")
     say(f"The classifier is in {safe(str(out))}: clipwright predict {safe(str(out))} IMAGES...")
 
 
