@@ -190,9 +190,10 @@ def reference(x: np.ndarray, classes: np.ndarray, rule: AveragingRule) -> np.nda
 
 class TestTextFeatures:
     @pytest.mark.parametrize("rule", RULES)
-    @given(st.integers(1, 5), st.integers(1, 6), st.integers(0, 9), st.integers(0, 999))
+    @given(st.integers(1, 5), st.integers(2, 6), st.integers(0, 9), st.integers(0, 999))
     @settings(max_examples=25, deadline=None)
     def test_averaging_is_the_reference(self, rule: AveragingRule, C: int, D: int, extra: int, seed: int) -> None:
+        # from two dimensions on: in one, the unit rows of a class may cancel
         made = np.random.default_rng(seed)
         classes = np.concatenate([np.arange(C), made.integers(0, C, extra)])
         made.shuffle(classes)
