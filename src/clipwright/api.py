@@ -16,6 +16,7 @@ from clipwright.classifier import Classifier
 from clipwright.core.errors import DataError, UsageError
 from clipwright.core.metrics import softmax
 from clipwright.data.dataset import Dataset
+from clipwright.engine import parse_shard
 from clipwright.features import extract as extract_features
 from clipwright.fitting import Classes, FitRun, Ints, Source, fit_run, open_data, prepared_data
 from clipwright.methods.base import Method
@@ -181,7 +182,7 @@ def extract(
     classes: Classes | None = None,
     views: int = 0,
     recipe: str = DEFAULT_RECIPE,
-    shard: tuple[int, int] = (1, 1),
+    shard: str | tuple[int, int] = (1, 1),
     out: Path | None = None,
     device: str | None = None,
     workers: int | None = None,
@@ -197,7 +198,7 @@ def extract(
         classes: class names, where the data doesn't bring them.
         views: augmented views per image.
         recipe: how views are made.
-        shard: (I, N): do part I of N.
+        shard: (I, N) or ``"I/N"``: do part I of N.
         out: folder of the store; the cache when left out.
         device: where to run.
         workers: processes that decode.
@@ -219,7 +220,7 @@ def extract(
         views=views,
         recipe=recipe,
         seed=seed,
-        shard=shard,
+        shard=parse_shard(shard) if isinstance(shard, str) else shard,
         workers=workers,
         batch_size=batch_size,
         quiet=quiet,

@@ -6,15 +6,12 @@ from pathlib import Path
 import pytest
 
 from clipwright.cli.app import run
-from clipwright.cli.extract import shard_of
-from clipwright.core.errors import UsageError
 
 
-def test_shards_are_one_based_parts() -> None:
-    assert shard_of("2/4") == (2, 4)
-    for text in ("0/4", "5/4", "1", "1/", "/2", "a/b", "-1/2", "1/2/3", "1.0/2"):
-        with pytest.raises(UsageError, match="I/N"):
-            shard_of(text)
+@pytest.mark.parametrize("shard", ["0/4", "5/4", "1", "a/b", "1/2/3"])
+def test_a_shard_that_is_none_is_bad_usage(shard: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["extract", "digits", "--backbone", "tiny", "--out", str(tmp_path / "s"), "--shard", shard]) == 2
+    assert "I/N" in capsys.readouterr().err
 
 
 @pytest.mark.slow

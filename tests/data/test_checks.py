@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clipwright.core.errors import DataError, UsageError
-from clipwright.data import check_shots, check_some_readable
+from clipwright.data import check_shots
 
 LABELS = np.array([0, 0, 0, 1, 1, 2, -1, -1])
 
@@ -23,15 +23,6 @@ def test_shots() -> None:
         check_shots(LABELS, ("a", "b", "c", "d"), 1)
     with pytest.raises(UsageError, match="positive"):
         check_shots(LABELS, ("a",), 0)
-
-
-def test_readable() -> None:
-    check_some_readable(2, ["bad"])
-    check_some_readable(0, [])
-    with pytest.raises(
-        DataError, match=r"none of the 2 images could be read, the first because the file is empty: check"
-    ):
-        check_some_readable(2, ["the file is empty", "x"])
 
 
 @pytest.mark.parametrize("shots", ["2", 2.5, True, None])

@@ -21,21 +21,8 @@ from clipwright.cli.options import (
     resolved,
     verb_app,
 )
-from clipwright.core.errors import UsageError
 
 app = verb_app()
-
-
-def shard_of(text: str) -> tuple[int, int]:
-    """(I, N) of ``"I/N"``, 1 <= I <= N.
-
-    Raises:
-        UsageError: anything else.
-    """
-    part, slash, parts = text.partition("/")
-    if slash and part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts):
-        return int(part), int(parts)
-    raise UsageError(f"--shard {text!r} must look like I/N with 1 <= I <= N, such as 1/4.")
 
 
 @app.command()
@@ -80,7 +67,6 @@ def extract(
     from clipwright.cli.run_folder import maybe_run
     from clipwright.cli.summaries import show_problems
 
-    part = shard_of(shard)
     free = ("device", "shard", "workers", "batch_size", "out")
     with maybe_run(out, resolved(ctx), overwrite=overwrite, free=free) as run:
         store = api.extract(
@@ -88,7 +74,7 @@ def extract(
             classes=classes,
             backbone=backbone,
             views=views,
-            shard=part,
+            shard=shard,
             out=out,
             device=device,
             workers=workers,

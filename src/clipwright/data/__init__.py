@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from clipwright.data.checks import check_shots, check_some_readable
+from clipwright.data.checks import check_shots
 from clipwright.data.dataset import (
     Bundle,
     Dataset,
@@ -36,7 +36,6 @@ __all__ = [
     "Split",
     "UnreadableImageError",
     "check_shots",
-    "check_some_readable",
     "clean_name",
     "datasets",
     "decode",

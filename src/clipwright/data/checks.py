@@ -41,23 +41,6 @@ def check_shots(labels: np.ndarray, class_names: Sequence[str], shots: int) -> N
         )
 
 
-def check_some_readable(total: int, unreadable: Sequence[str]) -> None:
-    """Refuse a data set of which no image could be decoded.
-
-    Args:
-        total: images that were tried.
-        unreadable: what was wrong with each that failed.
-
-    Raises:
-        DataError: all failed.
-    """
-    if total and len(unreadable) >= total:
-        raise DataError(
-            f"none of the {total} images could be read, the first because {unreadable[0]}: "
-            "check that the files are whole images."
-        )
-
-
 def notes_of(data: Dataset) -> tuple[str, ...]:
     """What is odd about classes and labels, one sentence each."""
     return (*_class_notes(data), *_label_notes(data))

@@ -32,7 +32,7 @@ def check_shard(shard: Shard) -> Shard:
     """
     part, parts = shard
     if not 1 <= part <= parts:
-        raise UsageError(f"there is no part {part} of {parts}: the first number of --shard I/N goes from 1 to N.")
+        raise UsageError(f"there is no part {part} of {parts}: the first number of the shard I/N goes from 1 to N.")
     return shard
 
 
