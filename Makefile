@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable .
 
-.PHONY: help demo test setup lint format types docs bench startup smoke constraints clean
+.PHONY: help demo test setup browser lint format types docs bench startup smoke constraints clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ test: $(VENV)/.developed ## run all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 $(PYTEST_ARGS)
 
 setup: $(VENV)/.developed ## make the environment that all targets use
+
+browser: $(VENV)/.developed ## what the test of pages in a browser needs: Chromium, Node and playwright-core
+	VENV=$(VENV) .ci/browser
 
 lint: $(VENV)/.developed ## style of code
 	$(BIN)/ruff check

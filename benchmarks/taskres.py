@@ -81,7 +81,10 @@ def main() -> None:
 
     def fit(features: Features) -> Any:
         labelled = Features(features.x, y, views=features.views)
-        return TaskRes(epochs=EPOCHS).fit(Task(data.class_names, text, labelled, logit_scale=backbone.logit_scale))
+        published = TaskRes(
+            epochs=EPOCHS, learning_rate=2e-3, legacy_schedule=True, legacy_weight_decay=True, legacy_drop_last=True
+        )  # as in the baseline
+        return published.fit(Task(data.class_names, text, labelled, logit_scale=backbone.logit_scale))
 
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)

@@ -263,6 +263,25 @@ class TestTextFeatures:
         assert text.describing("attribute").texts == ("b", "c")
         assert text.describing("synonym").texts == ("a", "b", "c")
 
+    def test_some_classes_in_another_order_and_one_of_them_twice(self) -> None:
+        text = TextFeatures(
+            torch.arange(6.0)[:, None],
+            torch.tensor([0, 1, 2, 0, 1, 2]),
+            kind=("template",) * 3 + ("ovo",) * 3,
+            rival=torch.tensor([-1, -1, -1, 1, 2, 0]),
+            texts=tuple("abcdef"),
+        )
+        some = text.of_classes([2, 0])
+        assert some.texts == ("a", "c", "f")  # of the one-vs-one rows only 2 against 0
+        assert some.classes.tolist() == [1, 0, 0]
+        assert some.rivals.tolist() == [-1, -1, 1]
+        assert some.kind == ("template", "template", "ovo")
+        twice = TextFeatures(torch.arange(4.0).reshape(2, 2, 1)).of_classes(iter([1, 0, 1]))
+        assert sorted(zip(twice.classes.tolist(), twice.x[:, 0].tolist(), strict=True)) == [
+            *((0, 1), (0, 3), (1, 0), (1, 2), (2, 1), (2, 3))
+        ]
+        assert len(text.of_classes([])) == 0
+
 
 class TestTask:
     names = ("cat", "dog", "owl")

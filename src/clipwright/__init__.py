@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from clipwright.api import base_to_new as base_to_new
     from clipwright.api import compare as compare
     from clipwright.api import demo as demo
     from clipwright.api import evaluate as evaluate
@@ -20,9 +21,20 @@ if TYPE_CHECKING:
     from clipwright.core.errors import ClipwrightError as ClipwrightError
     from clipwright.data.dataset import Dataset as Dataset
     from clipwright.fitted import Fitted as Fitted
+    from clipwright.methods.ape import APE as APE
     from clipwright.methods.base import Method as Method
+    from clipwright.methods.clap import CLAP as CLAP
+    from clipwright.methods.cross_modal import CrossModal as CrossModal
+    from clipwright.methods.gda import GDA as GDA
+    from clipwright.methods.linear_probe import LinearProbe as LinearProbe
+    from clipwright.methods.lpplusplus import LPPlusPlus as LPPlusPlus
+    from clipwright.methods.nearest_mean import NearestMean as NearestMean
+    from clipwright.methods.proker import ProKeR as ProKeR
     from clipwright.methods.taskres import TaskRes as TaskRes
+    from clipwright.methods.tip_adapter import TipAdapter as TipAdapter
+    from clipwright.methods.tip_adapter_f import TipAdapterF as TipAdapterF
     from clipwright.methods.zero_shot import ZeroShot as ZeroShot
+    from clipwright.methods.zslp import ZSLP as ZSLP
     from clipwright.protocol.results import Results as Results
     from clipwright.task import Access as Access
     from clipwright.task import Features as Features
@@ -33,14 +45,25 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
-    "api": ("compare", "demo", "evaluate", "extract", "fit", "open_data"),
+    "api": ("base_to_new", "compare", "demo", "evaluate", "extract", "fit", "open_data"),
     "classifier": ("Classifier", "Prediction"),
     "core.errors": ("ClipwrightError",),
     "data.dataset": ("Dataset",),
     "fitted": ("Fitted",),
     "methods.base": ("Method",),
+    "methods.ape": ("APE",),
+    "methods.clap": ("CLAP",),
+    "methods.cross_modal": ("CrossModal",),
+    "methods.gda": ("GDA",),
+    "methods.linear_probe": ("LinearProbe",),
+    "methods.lpplusplus": ("LPPlusPlus",),
+    "methods.nearest_mean": ("NearestMean",),
+    "methods.proker": ("ProKeR",),
     "methods.taskres": ("TaskRes",),
+    "methods.tip_adapter": ("TipAdapter",),
+    "methods.tip_adapter_f": ("TipAdapterF",),
     "methods.zero_shot": ("ZeroShot",),
+    "methods.zslp": ("ZSLP",),
     "protocol.results": ("Results",),
     "task": ("Access", "Features", "Need", "Task", "TextFeatures"),
 }

@@ -13,17 +13,27 @@ import torch
 from clipwright import methods as catalogue
 from clipwright.backbones import DEFAULT, resolve
 from clipwright.classifier import Classifier
+from clipwright.comparing import SHOTS, Methods, Sources, compare_run, reopened
 from clipwright.core.errors import DataError, UsageError
-from clipwright.core.metrics import softmax
-from clipwright.data.dataset import Dataset
+from clipwright.data.dataset import Dataset, Subset
 from clipwright.engine import parse_shard
 from clipwright.features import extract as extract_features
+from clipwright.fitted import Fitted
 from clipwright.fitting import Classes, FitRun, Ints, Source, fit_run, open_data, prepared_data
 from clipwright.methods.base import Method
-from clipwright.protocol.evaluation import Evaluation, evaluate_logits
-from clipwright.protocol.prepare import DEFAULT_RECIPE, Prepared, add_views, prepare
+from clipwright.protocol.draws import Short
+from clipwright.protocol.evaluation import BaseToNew, Evaluation, evaluate_logits
+from clipwright.protocol.plan import Protocol, Validation
+from clipwright.protocol.prepare import DEFAULT_RECIPE, Prepared, prepare
 from clipwright.protocol.runner import run
-from clipwright.protocol.splits import pools
+from clipwright.protocol.transfer import (
+    ClassIndex,
+    extended,
+    extending_method,
+    knows_none,
+    map_classes,
+    read_class_index,
+)
 from clipwright.report.outcomes import Outcomes
 
 if TYPE_CHECKING:
@@ -31,9 +41,13 @@ if TYPE_CHECKING:
     from clipwright.protocol.results import Results
 
 __all__ = [
+    "BaseToNew",
     "Evaluation",
     "FitRun",
+    "base_to_new",
     "compare",
+    "compare_run",
+    "comparison_report",
     "demo",
     "evaluate",
     "extract",
@@ -41,6 +55,7 @@ __all__ = [
     "fit_report",
     "fit_run",
     "open_data",
+    "reopened",
 ]
 
 DEMO_SHOTS = (0, 1, 4, 16)
@@ -130,49 +145,112 @@ def evaluate(
     data: Source,
     *,
     classes: Classes | None = None,
+    class_index: ClassIndex | None = None,
+    classes_subset: Subset | None = None,
     device: str | None = None,
     store: Path | None = None,
     quiet: bool = False,
 ) -> Evaluation:
     """Measure a classifier on labelled images: on the test split where there is one, else on all that are labelled.
 
-    Classes are matched by name. Where the data lack some of the classifier's classes, the logits of all classes are
-    computed, then restricted to those present.
+    Classes are matched by name, or by `class_index`. Where the data lack some of the classifier's classes, or have
+    them in another order, the logits of all classes are computed, then restricted to those of the data.
 
     Args:
         classifier: what `fit` returned or `Classifier.load` read.
         data: labelled data.
         classes: class names of the data, by a file or a list.
+        class_index: the classifier's number of each class of the data, where names don't tell: numbers from 0, a file
+            of them, or ``"imagenet-a"`` or ``"imagenet-r"``.
+        classes_subset: score the ``"base"`` or the ``"new"`` half of the data's classes; a half of which the
+            classifier knows no class is scored from its texts, where the method can.
         device: where to run the backbone.
         store: folder of the feature store; the cache when left out.
         quiet: show no progress.
 
     Raises:
         DataError: no labelled images, or classes that the classifier doesn't know.
+        NeedsError: the classifier's method can't score new classes.
         BackboneError: images for a classifier that takes ready-made features.
     """
-    dataset = open_data(data, classes)
-    known = {name: i for i, name in enumerate(classifier.class_names)}
-    strangers = [name for name in dataset.class_names if name not in known]
-    if strangers:
-        raise DataError(
-            f"the classifier does not know the class {strangers[0]!r} ({len(strangers)} unknown): rename the classes "
-            f"with --classes so that they match its {len(known)} names."
-        )
-    if dataset.bundle is None:
-        prepared = prepare(dataset, classifier.backbone_ref(device), texts=False, store=store, quiet=quiet)
+    dataset = open_data(data, classes, classes_subset=classes_subset)
+    unseen = classes_subset == "new" and class_index is None and knows_none(classifier, dataset.class_names)
+    if unseen:
+        extending_method(classifier)  # refuses before any image is looked at
+    prepared = _features_for(classifier, dataset, texts=unseen, device=device, store=store, quiet=quiet)
+    names = dataset.class_names
+    if unseen:
+        fitted = extended(classifier, names, prepared.text, prepared.logit_scale)
     else:
-        prepared = prepare(dataset, None)
+        numbers = None if class_index is None else read_class_index(class_index)
+        fitted = _restricted(classifier, map_classes(names, classifier.class_names, numbers))
     rows, split = _scored(prepared.dataset)
-    columns = np.array([known[name] for name in dataset.class_names], dtype=np.int64)
-    head = classifier.fitted.head
-    if list(columns) != list(range(len(known))):
-        head = head.restrict(torch.from_numpy(columns))
-    logits = replace(classifier.fitted, head=head)(prepared.rows(rows)) / classifier.temperature
-    labels = prepared.dataset.labels[rows]
+    return _evaluation(classifier, fitted, prepared, rows, split)
+
+
+def base_to_new(
+    classifier: Classifier,
+    data: Source,
+    *,
+    classes: Classes | None = None,
+    device: str | None = None,
+    store: Path | None = None,
+    quiet: bool = False,
+) -> BaseToNew:
+    """Measure a classifier of the base half of the classes on both halves, each scored among its own classes.
+
+    Args:
+        classifier: fitted on ``open_data(data, classes_subset="base")``.
+        data: the whole data, labelled.
+        classes: class names of the data, by a file or a list.
+        device: where to run the backbone.
+        store: folder of the feature store; the cache when left out.
+        quiet: show no progress.
+
+    Raises:
+        NeedsError: the classifier's method can't score new classes.
+        DataError: the classifier's classes aren't the base half of the data's.
+    """
+    dataset = open_data(data, classes)
+    if not is_base(classifier, dataset):
+        raise DataError(
+            f"the classifier's {len(classifier.class_names)} classes are not the base half of those of {dataset.name}: "
+            "fit it with --classes-subset base on the same data."
+        )
+    shared: dict[str, Any] = {"device": device, "store": store, "quiet": quiet}
+    new = evaluate(classifier, dataset, classes_subset="new", **shared)
+    return BaseToNew(evaluate(classifier, dataset, classes_subset="base", **shared), new)
+
+
+def is_base(classifier: Classifier, dataset: Dataset) -> bool:
+    """Whether the classes of a classifier are the base half of those of the data, and no more."""
+    half = (len(dataset.class_names) + 1) // 2
+    return 0 < half < len(dataset.class_names) and classifier.class_names == dataset.class_names[:half]
+
+
+def _features_for(
+    classifier: Classifier, dataset: Dataset, *, texts: bool, device: str | None, store: Path | None, quiet: bool
+) -> Prepared:
+    """Features of the data by the classifier's backbone, and texts by its templates where they are asked for."""
+    if dataset.bundle is not None:
+        return prepare(dataset, None)
+    templates = classifier.card.get("templates") or None
+    return prepare(dataset, classifier.backbone_ref(device), templates=templates, texts=texts, store=store, quiet=quiet)
+
+
+def _restricted(classifier: Classifier, columns: Ints) -> Fitted:
+    fitted = classifier.fitted
+    if columns.tolist() == list(range(len(classifier.class_names))):
+        return fitted
+    return replace(fitted, head=fitted.head.restrict(torch.from_numpy(columns)))
+
+
+def _evaluation(classifier: Classifier, fitted: Fitted, prepared: Prepared, rows: Ints, split: str) -> Evaluation:
+    dataset = prepared.dataset
+    logits = fitted(prepared.rows(rows)) / classifier.temperature
     notes = (*dataset.notes, *prepared.notes, *_seen(classifier, prepared, rows))
-    more = {"split": split, "problems": prepared.problems, "notes": notes}
-    return evaluate_logits(logits, labels, dataset.class_names, **more)
+    more: dict[str, Any] = {"split": split, "problems": prepared.problems, "notes": notes}
+    return evaluate_logits(logits, dataset.labels[rows], dataset.class_names, **more)
 
 
 def extract(
@@ -228,51 +306,100 @@ def extract(
 
 
 def compare(
-    data: Source,
-    methods: Sequence[str | Method] | Mapping[str, Method],
+    data: Sources,
+    methods: Methods,
     *,
-    shots: Sequence[int] = (1, 2, 4, 8, 16),
-    draws: int = 10,
-    backbone: str | None = None,
+    shots: Sequence[int] = SHOTS,
+    draws: int | None = None,
+    backbone: str | Sequence[str] | None = None,
     classes: Classes | None = None,
+    root: Path | None = None,
     templates: str | Sequence[str] | None = None,
+    validation: Validation = "none",
+    protocol: Protocol = "draws",
     seed: int = 0,
     device: str | None = None,
     views: int = 0,
     calibrate: bool = False,
+    short: Short = "refuse",
     store: Path | None = None,
+    out: Path | None = None,
     quiet: bool = False,
 ) -> Results:
     """Fit every method at every number of shots on several draws of labelled images, and score each once.
 
     Args:
-        data: labelled data.
-        methods: names or configured methods; a mapping names configurations of one method.
+        data: labelled data, or several.
+        methods: names (``"auto"`` among them) or configured methods; a mapping names configurations of one method.
         shots: labels per class; 0 = none.
-        draws: support sets per number of shots.
-        backbone: identifier; none for a bundle.
-        classes: class names, where the data doesn't bring them.
+        draws: support sets per number of shots; 10 by default, 3 with CoOp's protocol.
+        backbone: identifier, or several; none for bundles.
+        classes: class names, where the data don't bring them.
+        root: folder that benchmarks lie in.
         templates: prompt templates.
+        validation: ``"none"``; or ``"few-shot"`` (min(shots, 4) further labels per class) or ``"full"`` (the data's
+            own validation split), which runs each method that can choose on validation labels a second time with them.
+        protocol: ``"draws"`` (nested, by row identifier), or ``"coop"`` (the field's draws of benchmarks, seeds 1-3).
         seed: draws and fits come from it.
         device: where to run the backbone.
         views: augmented views per image of the training pool.
         calibrate: also fit a temperature out of fold.
+        short: what to do with a class that has fewer images than shots: ``"refuse"``, or take ``"all"`` it has.
         store: folder of the feature store.
+        out: folder that finished cells are kept in, so that the same call goes on where it was stopped; also where
+            results.parquet is written.
         quiet: show no progress.
+
+    Raises:
+        UsageError, DataError, NeedsError, BackboneError: one sentence that says what to do.
     """
-    prepared = prepared_data(
-        data, backbone=backbone, classes=classes, templates=templates, device=device, store=store, quiet=quiet
-    )
-    if views:
-        prepared = add_views(prepared, pools(prepared.dataset).train, views, seed=seed, quiet=quiet)
-    named: Sequence[Method] | Mapping[str, Method]
-    if isinstance(methods, str):
-        raise UsageError(f"methods must be a list: give [{methods!r}].")
-    if isinstance(methods, Mapping):
-        named = methods
-    else:
-        named = [catalogue.make(m) if isinstance(m, str) else m for m in methods]
-    return run(prepared, named, shots, draws, seed, calibrate=calibrate, quiet=quiet)
+    return compare_run(
+        data,
+        methods,
+        shots=shots,
+        draws=draws,
+        backbone=backbone,
+        classes=classes,
+        root=root,
+        templates=templates,
+        validation=validation,
+        protocol=protocol,
+        seed=seed,
+        device=device,
+        views=views,
+        calibrate=calibrate,
+        short=short,
+        store=store,
+        out=out,
+        quiet=quiet,
+    ).results
+
+
+def comparison_report(
+    results: Results,
+    out: Path,
+    *,
+    datasets: Mapping[str, Dataset] | None = None,
+    command: str = "",
+    title: str | None = None,
+) -> Path:
+    """Write the page about a comparison.
+
+    Args:
+        results: what `compare` returned, or several runs joined.
+        out: a folder, in which ``report.html`` is written, or the path of the page.
+        datasets: data sets by name, from which pictures are read; without them images have none.
+        command: the command that was run, for the page.
+        title: heading; by default the data set's name.
+
+    Returns:
+        path of the page.
+    """
+    from clipwright.report import comparison_page, write
+
+    page = out if out.suffix.lower() in {".html", ".htm"} else out / "report.html"
+    write(page, comparison_page(results, datasets=datasets, title=title, command=command))
+    return page
 
 
 def demo(out: Path, *, seed: int = 0, draws: int = 10, quiet: bool = False) -> Path:
@@ -287,16 +414,13 @@ def demo(out: Path, *, seed: int = 0, draws: int = 10, quiet: bool = False) -> P
     Returns:
         path of the page.
     """
-    from clipwright.report import comparison_page, write
-
     prepared = prepared_data("digits", backbone="tiny", quiet=quiet)
     named = [catalogue.make(name) for name in ("ZeroShot", "TaskRes")]
     results = run(prepared, named, DEMO_SHOTS, draws, seed, calibrate=True, quiet=quiet)
-    results.save(out / "results")
-    page = out / "report.html"
+    results.save(out)
     command = f"clipwright demo --draws {draws} --seed {seed}"
-    write(page, comparison_page(results, dataset=prepared.dataset, title="Handwritten digits", command=command))
-    return page
+    datasets = {prepared.dataset.name: prepared.dataset}
+    return comparison_report(results, out, datasets=datasets, command=command, title="Handwritten digits")
 
 
 def _scored(dataset: Dataset) -> tuple[Ints, str]:
@@ -330,9 +454,9 @@ def _outcomes(fitted: FitRun) -> Outcomes | None:
     scored = fitted.scored
     if scored is None:
         return None
-    probabilities = softmax(scored.logits)
-    names = fitted.classifier.class_names
-    return Outcomes(scored.ids, scored.labels, probabilities.argmax(1), probabilities.max(1), names)
+    classifier = fitted.classifier
+    temperature = None if fitted.out_of_fold is None else classifier.temperature
+    return Outcomes.of_logits(scored.ids, scored.labels, scored.logits, classifier.class_names, temperature)
 
 
 def _guesses(fitted: FitRun) -> Outcomes | None:

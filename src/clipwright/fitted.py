@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from clipwright.core.errors import DataError, NeedsError
 from clipwright.heads.base import Head
@@ -27,7 +29,11 @@ class FitTrace:
         labels_per_class: labels used per class, validation included.
         losses: training loss per epoch, where there is training.
         seconds: wall time of the fit.
+        calls: requests that the fit made to an endpoint.
+        tokens: tokens of those requests and their answers.
         notes: anything the user should know, one sentence each.
+        reason: why this method was picked, where one was, in one sentence.
+        candidates: what else might have been picked and how it scored, best guesses first: JSON rows.
     """
 
     chosen: dict[str, Any] = field(default_factory=dict)
@@ -35,7 +41,11 @@ class FitTrace:
     labels_per_class: tuple[int, ...] = ()
     losses: list[float] = field(default_factory=list)
     seconds: float = 0.0
+    calls: int = 0
+    tokens: int = 0
     notes: list[str] = field(default_factory=list)
+    reason: str = ""
+    candidates: list[dict[str, Any]] = field(default_factory=list)
 
     @contextmanager
     def timed(self) -> Iterator[None]:
@@ -48,6 +58,23 @@ class FitTrace:
 
 
 @dataclass(frozen=True, eq=False)
+class OutOfFold:
+    """Logits of support rows, each from a fit that did not see the row.
+
+    Attributes:
+        logits: (n, C).
+        labels: (n,) int64.
+        ids: n row identifiers, or None.
+        folds: how many fits made them; 1 when the method looks at no labels.
+    """
+
+    logits: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    ids: tuple[str, ...] | None
+    folds: int
+
+
+@dataclass(frozen=True, eq=False)
 class Fitted:
     """What a fit returns: calling it calls the head.
 
@@ -57,6 +84,7 @@ class Fitted:
         prompt: a soft prompt that a black box must be sent at prediction, or None.
         query_logits: (n, C) answer for `task.query` of a transductive method, or None.
         trace: how the fit came about.
+        out_of_fold: logits of the support rows by fits that did not see them, where the fit made them anyway.
 
     Raises:
         DataError: the head or the answers hold NaN or infinity.
@@ -67,6 +95,7 @@ class Fitted:
     prompt: torch.Tensor | None = None
     query_logits: torch.Tensor | None = None
     trace: FitTrace = field(default_factory=FitTrace)
+    out_of_fold: OutOfFold | None = None
 
     def __post_init__(self) -> None:
         parts = {**self.head.state_dict(), "the answers to the query": self.query_logits}

@@ -17,14 +17,14 @@ from clipwright.backbones import DEFAULT, resolve
 from clipwright.classifier import Classifier
 from clipwright.core.calibration import fit_temperature
 from clipwright.core.errors import DataError, UsageError
-from clipwright.data.dataset import Dataset
-from clipwright.fitted import Fitted
+from clipwright.data.dataset import Dataset, Subset
+from clipwright.fitted import Fitted, OutOfFold
 from clipwright.methods.base import Method
-from clipwright.protocol.calibrate import OutOfFold, out_of_fold_logits
+from clipwright.protocol.auto import Auto, configured
+from clipwright.protocol.calibrate import out_of_fold_logits
 from clipwright.protocol.draws import support_draw
 from clipwright.protocol.evaluation import Evaluation, evaluate_logits
 from clipwright.protocol.prepare import Prepared, add_views, prepare
-from clipwright.protocol.selection import choose
 from clipwright.task import Task
 
 Source = str | Path | Dataset
@@ -33,13 +33,23 @@ Ints = NDArray[np.int64]
 Basis = Literal["held out", "out of fold"]
 
 
-def open_data(source: Source, classes: Classes | None = None, *, max_pixels: int | None = None) -> Dataset:
-    """Open images, a table, a feature bundle or an embedded data set.
+def open_data(
+    source: Source,
+    classes: Classes | None = None,
+    *,
+    root: str | Path | None = None,
+    classes_subset: Subset | None = None,
+    max_pixels: int | None = None,
+) -> Dataset:
+    """Open images, a table, a feature bundle, a benchmark or an embedded data set.
 
     Args:
-        source: a folder (class subfolders, train/val/test, or flat), a CSV/Parquet/list file, an ``.npz`` bundle,
-            or an embedded name such as ``"digits"``; a Dataset is returned as it is.
+        source: a folder (class subfolders, train/val/test, or flat), a CSV/Parquet/list file, an ``.npz`` bundle, a
+            benchmark such as ``"benchmark:dtd"``, or an embedded name such as ``"digits"``; a Dataset is taken as it
+            is.
         classes: a file of class names, or the names; needed for images without labels.
+        root: the folder that benchmarks lie in, by default CLIPWRIGHT_DATA; or that paths in a table start from.
+        classes_subset: keep the ``"base"`` or the ``"new"`` half of the classes.
         max_pixels: refuse larger images; by default CLIPWRIGHT_MAX_PIXELS, else a limit of the reader.
 
     Raises:
@@ -49,10 +59,12 @@ def open_data(source: Source, classes: Classes | None = None, *, max_pixels: int
     if isinstance(source, Dataset):
         if classes is not None:
             raise UsageError("class names can't be given for data that is already open: give them to open_data.")
-        return source
+        if root is not None:
+            raise UsageError("a root can't be given for data that is already open: give it to open_data.")
+        return source if classes_subset is None else source.class_subset(classes_subset)
     if not isinstance(source, str | Path) or not str(source).strip():
         raise UsageError(f"data must be a path or the name of an embedded data set; it is {source!r}.")
-    return data_room.open_data(source, classes, max_pixels=max_pixels)
+    return data_room.open_data(source, classes, root=root, classes_subset=classes_subset, max_pixels=max_pixels)
 
 
 def prepared_data(
@@ -186,7 +198,8 @@ class FitRun:
     @cached_property
     def names_alone(self) -> Evaluation | None:
         """What names alone give on the same rows, or None where there are no texts or nothing was scored."""
-        if self.scored is None or type(self.method).__name__ == "ZeroShot" or self.task.text is None:
+        alone = "ZeroShot" in (self.method.title, self.classifier.card.get("picked"))
+        if self.scored is None or alone or self.task.text is None:
             return None
         held = self.scored.basis == "held out"
         rows = self.roles.held_out if held else self.roles.support
@@ -222,16 +235,17 @@ def fit_run(
     if views and len(parts.support):
         prepared = add_views(prepared, parts.support, views, seed=seed, quiet=quiet)
     task = prepared.task(parts.support, validation=parts.validation, unlabeled=parts.unlabeled, seed=seed)
-    chosen, reason = _method(method, hyper_parameters or {}, task)
+    chosen, reason = _method(method, hyper_parameters or {})
     chosen.check(task)
     fitted = chosen.fit(task)
-    held, calibration = out_of_fold_logits(chosen, task)
+    held, calibration = out_of_fold_logits(chosen, task, fitted=fitted)
     classifier = Classifier(
         fitted,
         dataset.class_names,
         backbone=prepared.ref.describe() if prepared.ref is not None else None,
         temperature=1.0 if held is None else fit_temperature(held.logits, held.labels).value,
-        card=_card(prepared, parts, task, chosen, fitted) | {"reason": reason, "calibration": calibration},
+        card=_card(prepared, parts, task, chosen, fitted)
+        | {"reason": fitted.trace.reason or reason, "calibration": calibration},
         support_contents=[prepared.contents[i] for i in parts.support] if prepared.contents else (),
         device=device,
     )
@@ -249,8 +263,10 @@ def _check(dataset: Dataset, shots: int | None) -> None:
 
 def _card(prepared: Prepared, parts: Roles, task: Task, method: Method, fitted: Fitted) -> dict[str, Any]:
     dataset = prepared.dataset
+    picked = {"picked": fitted.trace.chosen["method"], "candidates": fitted.trace.candidates}
     return {
-        "method": type(method).__name__,
+        "method": method.title,
+        **(picked if isinstance(method, Auto) else {}),
         "data": dataset.name,
         "data_digest": dataset.digest,
         "templates": list(prepared.templates),
@@ -263,11 +279,11 @@ def _card(prepared: Prepared, parts: Roles, task: Task, method: Method, fitted: 
     }
 
 
-def _method(method: str | Method, hyper_parameters: Mapping[str, Any], task: Task) -> tuple[Method, str]:
-    if isinstance(method, str) and method.lower() != "auto":
-        return catalogue.make(method, **hyper_parameters), "It was asked for."
-    if not isinstance(method, str | Method):
+def _method(method: str | Method, hyper_parameters: Mapping[str, Any]) -> tuple[Method, str]:
+    if isinstance(method, str):
+        return configured(method, **hyper_parameters), "It was asked for."
+    if not isinstance(method, Method):
         raise UsageError(f"method must be a name or a configured method, such as TaskRes(); it is {method!r}.")
     if hyper_parameters:
-        raise UsageError("hyper-parameters belong to a method that you name: name it instead of auto.")
-    return (method, "It was given.") if isinstance(method, Method) else choose(task)
+        raise UsageError("hyper-parameters belong to a method that is given by name: set them on the method itself.")
+    return method, "It was given."

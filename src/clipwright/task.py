@@ -29,6 +29,7 @@ class Need(StrEnum):
 
     TEXT = "text"
     LABELS = "labels"
+    VALIDATION = "validation"
     UNLABELED = "unlabeled"
     QUERY = "query"
     VIEWS = "views"
@@ -289,6 +290,25 @@ class TextFeatures:
         has = torch.bincount(self.classes[wanted], minlength=self.n_classes) > 0
         return self[wanted | (alone & ~has[self.classes])]
 
+    def of_classes(self, numbers: Iterable[int]) -> TextFeatures:
+        """The rows of some classes, which become classes 0, 1, ... in the order given; a class may be given twice.
+
+        One-vs-one rows stay where their rival is among them.
+        """
+        places: dict[int, list[int]] = {-1: [-1]}
+        for place, number in enumerate(numbers):
+            places.setdefault(number, []).append(place)
+        found = [
+            (row, place, rival)
+            for row, (c, r) in enumerate(zip(self.classes.tolist(), self.rivals.tolist(), strict=True))
+            for place in places.get(c, ())
+            for rival in places.get(r, ())
+        ]
+        kept = self[[row for row, _, _ in found]]
+        _put(kept, "class_index", torch.tensor([place for _, place, _ in found], dtype=torch.int64))
+        _put(kept, "rival", torch.tensor([rival for _, _, rival in found], dtype=torch.int64))
+        return kept
+
     def __getitem__(self, index: ArrayLike | slice) -> TextFeatures:
         rows = _rows(index, len(self))
         numbers = rows.tolist()
@@ -432,6 +452,7 @@ class Task:
         have = {
             Need.TEXT: self.text is not None,
             Need.LABELS: support is not None,
+            Need.VALIDATION: self.validation is not None and len(self.validation) > 0,
             Need.UNLABELED: self.unlabeled is not None and len(self.unlabeled) > 0,
             Need.QUERY: self.query is not None,
             Need.VIEWS: support is not None and support.views is not None,

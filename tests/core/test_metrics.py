@@ -61,7 +61,7 @@ def test_calibration_error_by_its_definition(bins: int) -> None:
 def test_summary_holds_what_the_single_functions_say() -> None:
     logits, labels = _case(1, classes=12)
     found = metrics.score_rows(logits, labels).summary()
-    assert list(found) == ["top1", "macro", "nll", "ece", "brier", "top5", "top10"]
+    assert list(found) == ["top1", "macro", "nll", "ece", "brier", "aurc", "top5", "top10"]
     np.testing.assert_allclose(found["top5"], metrics.top_k_accuracy(logits, labels, 5))
     np.testing.assert_allclose(found["ece"], metrics.expected_calibration_error(logits, labels))
     assert "top5" not in metrics.score_rows(*_case(1, classes=5)).summary()
@@ -119,3 +119,28 @@ def test_classes_without_rows_are_nan_and_left_out_of_the_mean() -> None:
 def test_refuses_what_can_t_be_scored(logits: np.ndarray, labels: np.ndarray, says: str) -> None:
     with pytest.raises(DataError, match=says):
         metrics.score_rows(logits, labels)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_aurc_is_the_mean_risk_over_all_coverages(seed: int) -> None:
+    """Against a loop; ties are averaged over random orders."""
+    rng = np.random.default_rng(seed)
+    confidence = rng.choice([0.2, 0.5, 0.7, 0.9], 40) if seed % 2 else rng.random(40)
+    correct = rng.random(40) < 0.7
+
+    def once() -> float:
+        order = sorted(range(40), key=lambda i: (-confidence[i], rng.random()))
+        errors = [1 - bool(correct[i]) for i in order]
+        return float(np.mean([np.mean(errors[: n + 1]) for n in range(40)]))
+
+    expected = np.mean([once() for _ in range(2000 if seed % 2 else 1)])
+    tolerance = 5e-3 if seed % 2 else 1e-12
+    assert metrics.risk_coverage_area(confidence, correct) == pytest.approx(expected, abs=tolerance)
+
+
+def test_aurc_at_its_ends() -> None:
+    assert metrics.risk_coverage_area([0.9, 0.8], [True, True]) == 0
+    assert metrics.risk_coverage_area([0.9, 0.8], [False, False]) == 1
+    best = metrics.risk_coverage_area([0.9, 0.8, 0.1], [True, True, False])
+    assert best == pytest.approx(1 / 9)
+    assert metrics.risk_coverage_area([0.1, 0.8, 0.9], [True, True, False]) > best

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipwright.core.errors import DataError
+from clipwright.core.errors import DataError, UsageError
 from clipwright.data import Dataset, manifest, open_data
 from clipwright.data.dataset import SCHEMA, column, numbers, split_array, strings
 
@@ -96,3 +97,51 @@ def test_numbers_come_back(values: list[int], skip: int) -> None:
         packed.validate(full=True)
         assert packed.to_pylist() == values
         assert numbers(packed.slice(skip), dtype).tolist() == values[skip:]
+
+
+def subset_case() -> Dataset:
+    """Five classes, each with a train and a test image, and an unlabeled image."""
+    labels = np.array([0, 1, 2, 3, 4, 4, 3, 2, 1, 0, -1])
+    splits = np.array([1] * 5 + [3] * 5 + [1], dtype=np.int8)  # train, test, train
+    table = manifest([f"{i:02d}" for i in range(11)], labels, split_array(splits))
+    names = ("a", "b (1)", "c", "b (2)", "d")
+    return Dataset("five", names, table, prompt_names=("a", "b", "c", "b", "d"))
+
+
+def test_base_is_the_larger_half_and_both_are_numbered_from_0() -> None:
+    whole = subset_case()
+    base, new = whole.class_subset("base"), whole.class_subset("new")
+    assert (base.class_names, new.class_names) == (whole.class_names[:3], whole.class_names[3:])
+    assert (base.prompt_names, new.prompt_names) == (("a", "b", "c"), ("b", "d"))
+    assert (base.ids, base.labels.tolist()) == (["00", "01", "02", "07", "08", "09", "10"], [0, 1, 2, 2, 1, 0, -1])
+    assert (new.ids, new.labels.tolist()) == (["03", "04", "05", "06", "10"], [0, 1, 1, 0, -1])
+    assert base.splits.tolist() == ["train"] * 3 + ["test"] * 3 + ["train"]
+    assert "3 of 5" in base.notes[-1]
+    assert base.class_subset("base").class_names == ("a", "b (1)")
+
+
+def test_what_is_no_half_is_refused() -> None:
+    with pytest.raises(UsageError, match="base or new; it is 'old'"):
+        subset_case().class_subset("old")  # type: ignore[arg-type] # on purpose
+    single = subset_case().class_subset("base").class_subset("new").class_names
+    assert single == ("c",)
+    with pytest.raises(DataError, match="single class"):
+        subset_case().class_subset("base").class_subset("new").class_subset("base")
+
+
+def test_the_texts_of_a_bundle_follow_its_classes() -> None:
+    import torch
+
+    from clipwright.data.dataset import Bundle
+    from clipwright.task import Features, TextFeatures
+
+    whole = subset_case()
+    text = TextFeatures(torch.arange(10.0).reshape(2, 5, 1))
+    features = Features(torch.arange(11.0)[:, None], y=torch.from_numpy(whole.labels))
+    new = replace(whole, bundle=Bundle(features, text)).class_subset("new")
+    assert new.bundle is not None
+    assert new.bundle.features.x[:, 0].tolist() == [3, 4, 5, 6, 10]
+    assert new.bundle.features.labels.tolist() == [0, 1, 1, 0, -1]
+    assert new.bundle.text is not None
+    assert new.bundle.text.x[:, 0].tolist() == [3, 4, 8, 9]
+    assert new.bundle.text.classes.tolist() == [0, 1, 0, 1]

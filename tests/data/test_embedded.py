@@ -14,13 +14,15 @@ from clipwright.engine import wire
 
 def test_listing() -> None:
     found = {info.name: info for info in datasets()}
-    assert {"digits", "shapes"} <= found.keys()
+    assert {"digits", "digits-print", "letters", "shapes", "shapes-sketch", "shapes-stipple"} <= found.keys()
     assert found["digits"].classes == 10
     assert found["digits"].images == len(open_data("digits"))
+    assert found["shapes-colour"].classes == 168
+    assert all(info.train + info.test == info.images for info in found.values())
     assert all(info.source and info.licence and info.description for info in found.values())
 
 
-@pytest.mark.parametrize("name", ["digits", "shapes"])
+@pytest.mark.parametrize("name", ["digits", "shapes", "letters"])
 def test_every_row_is_an_image_with_a_label(name: str) -> None:
     data = open_data(name)
     assert data.name == name

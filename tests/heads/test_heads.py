@@ -11,9 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipwright.core.errors import DataError
+from clipwright.heads.adapter import AdapterHead
 from clipwright.heads.base import Head, Restricted, build, catalogue, describe
 from clipwright.heads.blend import BlendHead
+from clipwright.heads.cache import CacheHead
+from clipwright.heads.kernel import KernelHead
 from clipwright.heads.linear import LinearHead
+from clipwright.heads.projected import ProjectedHead
+from clipwright.heads.shift import ShiftHead
 
 
 def linear(C: int = 5, D: int = 7, dtype: torch.dtype = torch.float64, seed: int = 0, **options: object) -> LinearHead:
@@ -26,7 +31,25 @@ def every_head() -> list[Head]:
     """One head of each kind in the catalogue, and nested ones."""
     blend = BlendHead([linear(), linear(seed=1, normalize=False)], [0.25, -2.0])
     index = torch.tensor([3, 0])
-    return [linear(), linear(normalize=False), blend, linear().restrict(index), blend.restrict(index), linear(C=1)]
+    memory = torch.randn(6, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    votes = torch.tensor([0, 1, 2, 3, 4, 0])
+    cache = CacheHead(memory[:5], memory, votes, alpha=2.0, beta=3.0)
+    some = CacheHead(memory[:5], memory[:, :3], votes, alpha=2.0, beta=3.0, channels=torch.tensor([5, 0, 2]))
+    return [
+        KernelHead(memory, memory[:, :5], beta=2.5),
+        cache,
+        some,
+        linear(),
+        linear(normalize=False),
+        blend,
+        linear().restrict(index),
+        blend.restrict(index),
+        linear(C=1),
+        ShiftHead(memory[:5], memory[5]),
+        ProjectedHead(memory.T, memory.T[:5], memory.T[5]),
+        AdapterHead(memory[:5], memory[:3].T, memory[3:], ratio=0.3),
+        AdapterHead(memory[:5], memory[:3].T, memory[3:], ratio=0.3, second_relu=True),
+    ]
 
 
 def test_every_kind_of_head_is_tested_here() -> None:
@@ -112,7 +135,7 @@ def test_description_rebuilds_the_shape(head: Head) -> None:
 def test_exports_with_a_free_batch_size(head: Head) -> None:
     head = head.float().eval()
     free: Any = ({0: torch.export.Dim("rows", min=1)},)
-    shapes = free if isinstance(head, LinearHead) else (free,)  # the others take *tensors
+    shapes = (free,) if isinstance(head, BlendHead | Restricted) else free  # the first two take *tensors
     program = torch.export.export(head, (torch.randn(3, 7),), dynamic_shapes=shapes, strict=False)
     for m in (1, 8):
         x = torch.randn(m, 7)

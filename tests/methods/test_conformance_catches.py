@@ -180,6 +180,12 @@ class KeepsStateAside(Good):
         return head
 
 
+class LooksAtValidation(Good):
+    def weight(self, task: Task) -> torch.Tensor:
+        weight = super().weight(task)
+        return weight if task.validation is None else weight + task.validation.unit_x().mean(0).to(weight.dtype)
+
+
 class PeeksAtHiddenLabels(Good):
     def weight(self, task: Task) -> torch.Tensor:
         weight = super().weight(task)
@@ -240,6 +246,7 @@ BROKEN: dict[str, list[type[Good]]] = {
     "untouched_inputs": [NormalisesInPlace],
     "round_trip": [KeepsStateAside],
     "hidden_labels": [PeeksAtHiddenLabels],
+    "validation_is_named": [LooksAtValidation],
     "needs_messages": [RaisesKeyError],
     "trace": [SaysNothing],
     "query_answers": [AnswersWithoutSaying],

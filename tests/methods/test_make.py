@@ -34,8 +34,8 @@ def test_an_unknown_method_lists_those_there_are() -> None:
         ("epochs", "50", 50),
         ("epochs", "none", None),
         ("epochs", "None", None),
-        ("drop_last", "false", False),
-        ("drop_last", "True", True),
+        ("legacy_drop_last", "false", False),
+        ("legacy_drop_last", "True", True),
         ("use_views", "no", False),
         ("schedule", "constant", "constant"),
         ("text_scale", "auto", "auto"),
@@ -64,10 +64,10 @@ def test_values_are_read_as_the_command_line_has_them(field: str, text: Any, val
         ("epochs", "1.5", "valid integer"),
         ("batch_size", "none", "valid integer"),
         ("weight_decay", "-0.1", "greater than or equal to 0"),
-        ("schedule", "steps", "'dassl', 'cosine' or 'constant'"),
+        ("schedule", "steps", "'cosine' or 'constant'"),
         ("text_scale", "big", "'auto' or .*valid number"),
         ("averaging", "median", "raw_mean"),
-        ("drop_last", "[1", "valid boolean"),
+        ("legacy_drop_last", "[1", "valid boolean"),
     ],
 )
 def test_values_out_of_range_are_refused_in_one_sentence(field: str, value: object, reason: str) -> None:

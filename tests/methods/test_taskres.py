@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from clipwright.core.errors import DataError, NeedsError
+from clipwright.methods.conformance import CHECKS, run_check
 from clipwright.methods.example import example
-from clipwright.methods.taskres import TaskRes, residual_logits, taskres_fit
+from clipwright.methods.taskres import TaskRes, default_rate
+from clipwright.methods.taskres_fit import residual_logits, taskres_fit
 from clipwright.task import Features, Need, Task, TextFeatures
 from clipwright.training.batches import split_batches
 from clipwright.training.loop import DivergedError
@@ -81,6 +83,12 @@ def test_golden_scheduled_epochs(arrays: Arrays) -> None:
 # ---- recorded runs of the published code on real features -------------------------------------------------------
 
 ENCODERS = ("clip_rn50", "clip_vitb32", "remoteclip_vitb32", "georsclip_vitl14")
+PUBLISHED: dict[str, Any] = {
+    "learning_rate": 2e-3,
+    "legacy_schedule": True,
+    "legacy_weight_decay": True,
+    "legacy_drop_last": True,
+}
 SCALES: dict[str, Any] = {"taskres": 1.0, "taskres_T8": "auto", "taskres_E200": 1.0}
 
 
@@ -137,10 +145,12 @@ def test_recorded_runs_with_their_batch_order(shared: Path, encoder: str) -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_recorded_runs_by_the_method_itself(shared: Path, encoder: str) -> None:
-    """Default = the converted scale, text_scale=1 = texts as given; below 256 rows the batch order can't matter."""
+    """The published settings; below 256 rows the batch order can't matter."""
     recorded = Recorded(shared, encoder)
     for run in recorded.runs:
-        method = TaskRes(text_scale=SCALES[run["method"]], epochs=200 if run["method"] == "taskres_E200" else None)
+        method = TaskRes(
+            text_scale=SCALES[run["method"]], epochs=200 if run["method"] == "taskres_E200" else None, **PUBLISHED
+        )
         fit, test = method.fit(recorded.task(run)), recorded.test(run)
         assert fit.trace.chosen["epochs"] == run["epochs"]
         assert fit.trace.chosen["text_scale"] == pytest.approx(run["T_scale"], rel=1e-6)
@@ -173,8 +183,114 @@ def test_epochs_follow_the_shots(shots: int, epochs: int) -> None:
 def test_the_trace_says_where_values_came_from() -> None:
     trace = TaskRes(alpha=1.0, epochs=2).fit(case()).trace
     assert trace.how["alpha"] == trace.how["epochs"] == "user"
-    assert trace.how["learning_rate"] == "fixed"
-    assert trace.how["text_scale"] == "rule"
+    assert trace.how["batch_size"] == "fixed"
+    assert trace.how["text_scale"] == trace.how["learning_rate"] == "rule"
+    assert TaskRes(learning_rate=2e-3).fit(case()).trace.how["learning_rate"] == "user"
+
+
+@pytest.mark.parametrize(
+    ("dim", "shots", "steps", "rate"),
+    [
+        (1024, 1, 1, 2e-3),  # the paper's own setting
+        (256, 1, 1, 4e-3),
+        (1024, 4, 1, 4e-3),
+        (1024, 16, 4, 4e-3),
+        (1024, 400, 1, 8e-3),  # as at 16
+        (1024, 2.25, 0, 3e-3),
+    ],
+)
+def test_the_default_learning_rate(dim: int, shots: float, steps: int, rate: float) -> None:
+    assert default_rate(dim, shots, steps) == pytest.approx(rate, rel=1e-12)
+
+
+def test_the_default_learning_rate_is_that_of_the_task() -> None:
+    found = TaskRes(batch_size=4).fit(case(3)).trace  # 15 rows in 4 steps, 16 dimensions
+    assert found.chosen["learning_rate"] == pytest.approx(default_rate(16, 3, 4), rel=1e-12)
+    dropped = TaskRes(batch_size=4, legacy_drop_last=True).fit(case(3)).trace
+    assert dropped.chosen["learning_rate"] == pytest.approx(default_rate(16, 3, 3), rel=1e-12)
+    task = case(3)
+    assert task.support is not None
+    uneven = Task(task.class_names, task.text, task.support[torch.arange(14)])
+    assert TaskRes().fit(uneven).trace.chosen["learning_rate"] == pytest.approx(default_rate(16, 14 / 5, 1))
+
+
+def test_default_settings_against_a_plain_reference() -> None:
+    """Adam and the gradient written out, in float64, one class at a time."""
+    task = case(3)
+    assert task.support is not None
+    assert task.text is not None
+    x, y = task.support.x.numpy(), task.support.labels.numpy()
+    x = x / np.linalg.norm(x, axis=1, keepdims=True)
+    prompts = task.text.x.numpy().reshape(3, 5, 16)
+    mean = (prompts / np.linalg.norm(prompts, axis=2, keepdims=True)).mean(0)
+    base = 8 * mean / np.linalg.norm(mean, axis=1, keepdims=True)
+    residual, first, second = np.zeros_like(base), np.zeros_like(base), np.zeros_like(base)
+    rate = 2e-3 * (1024 / 16 * 3) ** 0.5
+    for step in range(100):
+        w = base + 0.5 * residual
+        z = np.stack([100 * (x @ row) / np.sqrt(row @ row) for row in w], axis=1)
+        p = np.exp(z - z.max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
+        for c, row in enumerate(w):
+            length = np.sqrt(row @ row)
+            turn = np.eye(16) / length - np.outer(row, row) / length**3
+            gradient = 0.5 * turn @ (100 * (p[:, c] - (y == c)) @ x / len(x))
+            first[c] = 0.9 * first[c] + 0.1 * gradient
+            second[c] = 0.999 * second[c] + 0.001 * gradient**2
+            now = rate / 2 * (1 + np.cos(np.pi * step / 100))
+            residual[c] -= (
+                now * first[c] / (1 - 0.9 ** (step + 1)) / (np.sqrt(second[c] / (1 - 0.999 ** (step + 1))) + 1e-8)
+            )
+    w = base + 0.5 * residual
+    expected = torch.from_numpy(w / np.linalg.norm(w, axis=1, keepdims=True))
+    torch.testing.assert_close(weights(task), expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("side", ["text", "image"])
+@pytest.mark.parametrize("base", ["regular", "enhanced"])
+@pytest.mark.parametrize("check", CHECKS)
+def test_every_configuration_conforms(check: str, base: str, side: Any) -> None:
+    run_check(check, TaskRes(base=base, side=side, epochs=5))
+
+
+def test_some_of_the_classes_in_another_order() -> None:
+    made = example({Need.TEXT, Need.LABELS})
+    for side in ("text", "image"):
+        head = TaskRes(side=side, epochs=5).fit(made.task).head
+        wanted = torch.tensor([4, 1, 2])
+        assert torch.equal(head.restrict(wanted)(made.test.x), head(made.test.x)[:, wanted])
+
+
+class TestImageSide:
+    """One residual for all images."""
+
+    def test_against_autograd_of_the_formula(self) -> None:
+        task = case(3)
+        assert task.support is not None
+        assert task.text is not None
+        rows = 8 * torch.nn.functional.normalize(task.support.x, dim=1)
+        text = task.text.classifier()
+        shift = torch.zeros(16, dtype=torch.float64, requires_grad=True)
+        adam = torch.optim.Adam([shift], lr=1e-2)
+        for _ in range(20):
+            adam.zero_grad()
+            z = 100 * torch.nn.functional.normalize(rows + 0.5 * shift, dim=1) @ text.T
+            torch.nn.functional.cross_entropy(z, task.support.labels).backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
+            adam.step()
+        fit = TaskRes(side="image", epochs=20, learning_rate=1e-2, schedule="constant").fit(task)
+        torch.testing.assert_close(fit.head.state_dict()["shift"], 0.5 * shift.detach(), rtol=0, atol=1e-9)
+        expected = 100 * torch.nn.functional.normalize(rows + 0.5 * shift.detach(), dim=1) @ text.T
+        torch.testing.assert_close(fit(task.support), expected, rtol=0, atol=1e-7)
+
+    def test_raw_scale_adds_to_the_rows_as_they_come(self) -> None:
+        task = case(3)
+        assert task.support is not None
+        head = TaskRes(side="image", epochs=5, legacy_raw_scale=True).fit(task).head
+        state, x = head.state_dict(), task.support.x
+        assert float(state["length"]) == 0
+        expected = 100 * torch.nn.functional.normalize(x + state["shift"], dim=1) @ state["weight"].T
+        torch.testing.assert_close(head(x), expected, rtol=0, atol=1e-9)
+        assert not torch.allclose(head(2 * x), head(x))
 
 
 def test_raw_and_unit_texts_give_one_classifier_by_default() -> None:
@@ -195,30 +311,34 @@ def test_texts_as_given_are_the_papers_own() -> None:
     residual, losses = taskres_fit(
         task.support.x, task.support.labels, base, batches=batches, learning_rates=dassl_schedule(2e-3, 100)
     )
-    fit = TaskRes(averaging="raw_mean", text_scale=1).fit(task)
+    fit = TaskRes(legacy_raw_scale=True, **PUBLISHED).fit(task)
     expected = torch.nn.functional.normalize(base + 0.5 * residual, dim=1)
     torch.testing.assert_close(fit.head.state_dict()["weight"], expected, rtol=0, atol=1e-12)
     assert fit.trace.losses == losses
+    assert fit.trace.chosen["text_scale"] == 1.0
 
 
 @pytest.mark.parametrize(
     "fields",
     [
-        {"weight_decay": 0.0},
+        {"weight_decay": 0.01},
         {"schedule": "constant"},
-        {"schedule": "cosine"},
+        {"base": "enhanced"},
+        {"legacy_schedule": True},
+        {"legacy_weight_decay": True},
+        {"legacy_raw_scale": True},
         {"alpha": 1.0},
         {"learning_rate": 1e-2},
         {"epochs": 7},
         {"batch_size": 4},
-        {"batch_size": 4, "drop_last": False},
+        {"batch_size": 4, "legacy_drop_last": True, "learning_rate": 2e-3},
         {"averaging": "raw_mean"},
     ],
 )
 def test_every_switch_switches(fields: dict[str, Any]) -> None:
     task = case()
-    others = {name: value for name, value in fields.items() if name != "drop_last"}
-    baseline = others if "drop_last" in fields else {}
+    others = {name: value for name, value in fields.items() if name != "legacy_drop_last"}
+    baseline = others if "legacy_drop_last" in fields else {}
     assert not torch.equal(weights(task, **fields), weights(task, **baseline))
 
 

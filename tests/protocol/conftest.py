@@ -20,29 +20,38 @@ def bundle(
     counts: Sequence[int] = (12, 12, 12),
     *,
     test: int = 0,
+    val: int = 0,
     splits: Sequence[str] | None = None,
     unlabeled: int = 0,
     noise: float = 0.6,
     seed: int = 0,
     dim: int = 8,
 ) -> Dataset:
-    """Rows of each class; the last `test` of each class are the test split where there are any."""
+    """Rows of each class; the last `test` of each are the test split, the `val` before them the validation split."""
     rng = np.random.default_rng(seed)
     means = np.eye(len(counts), dim) * 2
     labels = np.concatenate([np.full(n, c) for c, n in enumerate(counts)])
     x = means[labels] + rng.normal(size=(len(labels), dim)) * noise
     if splits is None:
-        splits = [("test" if i >= n - test else "train") if test else "" for n in counts for i in range(n)]
+        splits = [_split(i, n, val, test) if val + test else "" for n in counts for i in range(n)]
     labels[len(labels) - unlabeled :] = -1
     rows = [
         {"id": f"img/{i:03d}.png", "source": str(i), "label": int(y), "split": s, "size": 0, "mtime_ns": 0}
         for i, (y, s) in enumerate(zip(labels, splits, strict=True))
     ]
     text = TextFeatures(torch.tensor(means + rng.normal(size=means.shape) * 0.5).float())
-    features = Features(torch.tensor(x).float())
+    projection = rng.normal(size=(dim + 3, dim))
+    before = torch.tensor(x @ np.linalg.pinv(projection)).float()
+    features = Features(torch.tensor(x).float(), pre_projection=before)
     names = tuple(f"class {c}" for c in range(len(counts)))
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    return Dataset("gauss", names, table, bundle=Bundle(features, text, logit_scale=20.0))
+    return Dataset(
+        "gauss", names, table, bundle=Bundle(features, text, logit_scale=20.0, projection=projection.astype(np.float32))
+    )
+
+
+def _split(i: int, n: int, val: int, test: int) -> str:
+    return "test" if i >= n - test else "val" if i >= n - test - val else "train"
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +46,22 @@ def test_rows_are_aligned_and_the_broken_one_is_listed(folder: Path) -> None:
     assert prepared.features.pre_projection is not None
     again = prepared.features.pre_projection @ prepared.projection
     torch.testing.assert_close(again, prepared.features.x, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:the embedded model")
+def test_prompts_say_the_names_that_were_told_apart(folder: Path) -> None:
+    (folder / "red").rename(folder / "red (n1)")
+    (folder / "blue").rename(folder / "red (n2)")
+    colour(folder / "green" / "0.png", (0, 200, 0))
+    data = dataclasses.replace(open_data(folder), prompt_names=("green", "red", "red"))
+    prepared = prepare(data, resolve("tiny"), templates=["a {}.", "the {}!"], quiet=True)
+    assert data.class_names == ("green", "red (n1)", "red (n2)")
+    assert prepared.text is not None
+    said = sorted(zip(prepared.text.classes.tolist(), prepared.text.texts or (), strict=True))
+    assert [text for _, text in said] == ["a green.", "the green!", "a red.", "the red!", "a red.", "the red!"]
+    assert [c for c, _ in said] == [0, 0, 1, 1, 2, 2]
+    rows = prepared.text.classifier()
+    torch.testing.assert_close(rows[1], rows[2], rtol=0, atol=0)
 
 
 @pytest.mark.filterwarnings("ignore:the embedded model")

@@ -13,7 +13,8 @@ import pytest
 
 from clipwright.core.errors import DataError, FormatError
 from clipwright.core.intervals import over_draws_and_samples, paired_shares, wilson
-from clipwright.protocol.results import CELLS, PREDICTIONS, Results
+from clipwright.protocol.results import Results
+from clipwright.protocol.schema import CELLS, PREDICTIONS
 
 _GROUP = ("data", "tiny")
 
@@ -80,7 +81,7 @@ def test_differences_are_paired_by_draw_and_image() -> None:
 
 def test_saved_results_load_equal(tmp_path: Path) -> None:
     results = _results()
-    kept = pa.table([["data"], ["tiny"], ["Good"], [4], [0], ["a <b>.png"], [1], [0], [0.7]], schema=PREDICTIONS)
+    kept = pa.table([["data"], ["tiny"], ["Good"], [4], [0], ["a <b>.png"], [1], [0], [0.7], [0.6]], schema=PREDICTIONS)
     results = Results(results.cells, results.runs, kept)
     results.save(tmp_path / "run")
     loaded = Results.load(tmp_path / "run")
@@ -89,7 +90,7 @@ def test_saved_results_load_equal(tmp_path: Path) -> None:
     assert loaded.predictions.equals(kept)
     Results(results.cells, results.runs, PREDICTIONS.empty_table()).save(tmp_path / "run")
     assert not Results.load(tmp_path / "run").predictions.num_rows
-    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["config.json", "results.parquet"]
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["results.parquet", "runs.json"]
 
 
 def test_joined_runs_are_summarised_apart() -> None:
@@ -126,7 +127,7 @@ def _config(**changes: Any) -> str:
 )
 def test_foreign_damaged_and_newer_folders_are_refused(tmp_path: Path, config: str | None, says: str) -> None:
     if config is not None:
-        (tmp_path / "config.json").write_text(config, encoding="utf-8")
+        (tmp_path / "runs.json").write_text(config, encoding="utf-8")
     with pytest.raises(FormatError, match=says):
         Results.load(tmp_path)
 

@@ -35,11 +35,12 @@ class Means(Method):
     title: ClassVar[str] = "Means"
     summary: ClassVar[str] = "class means"
     wants: frozenset[Need] = frozenset({Need.LABELS})
+    may: frozenset[Need] = frozenset()
     seen: list[Task] = field(default_factory=list, repr=False)
     heads: list[torch.Tensor] = field(default_factory=list, repr=False)
 
     def requires(self) -> Requirements:
-        return Requirements(needs=self.wants)
+        return Requirements(needs=self.wants, optional=self.may)
 
     def fit(self, task: Task) -> Fitted:
         self.seen.append(task)
@@ -155,10 +156,10 @@ def test_the_poison_test_would_catch_a_leak(make_prepared: Make) -> None:
 
 
 def test_queries_and_unlabeled_images_come_without_labels(make_prepared: Make) -> None:
-    method = Means(wants=frozenset({Need.LABELS, Need.QUERY, Need.UNLABELED}))
+    method = Means(wants=frozenset({Need.LABELS, Need.QUERY, Need.UNLABELED}), may=frozenset({Need.VALIDATION}))
     prepared = make_prepared(test=5)
     _run(prepared, [method], (2,), 1, validation="few-shot")
-    task = method.seen[0]
+    task = next(task for task in method.seen if task.validation is not None)
     assert task.query is not None
     assert task.unlabeled is not None
     assert task.validation is not None
@@ -170,9 +171,45 @@ def test_queries_and_unlabeled_images_come_without_labels(make_prepared: Make) -
     assert len(task.validation) == 6
 
 
-def test_validation_labels_are_counted(make_prepared: Make) -> None:
-    rows = _run(make_prepared(test=4), [Means()], (3,), 1, validation="few-shot").cells.to_pylist()
-    assert rows[0]["labels_per_class"] == [6, 6, 6]
+VALIDATING = frozenset({Need.VALIDATION})
+
+
+def test_a_method_that_can_use_validation_labels_is_run_with_and_without(make_prepared: Make) -> None:
+    """And the others at as many labels in all, so that no column compares unequal labels unsaid."""
+    methods = {"plain": Means(), "chooser": Means(may=VALIDATING)}
+    results = _run(make_prepared(test=4), methods, (1, 3), 1, validation="few-shot")
+    found = {(r["method"], r["shots"]): r for r in results.cells.to_pylist()}
+    assert set(found) == {
+        *(("plain", k) for k in (1, 2, 3, 6)),
+        *(("chooser", k) for k in (1, 2, 3, 6)),
+        *(("chooser+val", k) for k in (1, 3)),
+    }
+    for k, total in ((1, 2), (3, 6)):
+        assert found["chooser+val", k]["labels_per_class"] == [total] * 3 == found["plain", total]["labels_per_class"]
+    assert {(m, r["validation"]) for (m, _), r in found.items()} == {
+        ("plain", "none"),
+        ("chooser", "none"),
+        ("chooser+val", "few-shot"),
+    }
+    assert results.runs[0]["equal_labels"] == {"1": 2, "3": 6}
+
+
+def test_equal_labels_beyond_what_classes_have_are_left_out(make_prepared: Make) -> None:
+    results = _run(make_prepared((12, 12, 12), test=5), {"m": Means()}, (2, 4), 1, validation="few-shot")
+    assert {r["shots"] for r in results.cells.to_pylist()} == {2, 4}
+    with pytest.raises(DataError, match="4 shots and 4 for validation"):
+        _run(make_prepared((10, 10, 10), test=4), {"m": Means(may=VALIDATING)}, (2, 4), 1, validation="few-shot")
+
+
+def test_full_validation_is_the_whole_split_and_refused_without_one(make_prepared: Make) -> None:
+    method = Means(may=VALIDATING)
+    results = _run(make_prepared(val=5, test=4), {"m": method}, (2,), 1, validation="full")
+    assert {(r["method"], r["validation"]): r["labels_per_class"] for r in results.cells.to_pylist()} == {
+        ("m", "none"): [2, 2, 2],
+        ("m+val", "full"): [7, 7, 7],
+    }
+    with pytest.raises(UsageError, match="no validation split"):
+        _run(make_prepared(test=4), {"m": method}, (2,), 1, validation="full")
 
 
 def test_without_a_test_split_each_draw_is_scored_on_what_it_leaves(make_prepared: Make) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import get_args
 
+from tests.report.made import CONFIG
+
 from clipwright.fitted import Source
 from clipwright.report.facts import HOW, identity, prompts, run_facts, shown, versions
 
@@ -39,6 +41,12 @@ def test_versions_in_one_line() -> None:
     assert versions({"a": "1", "b": "2"}).value == "a 1, b 2"
 
 
-def test_a_run_without_a_configuration_has_its_command_only() -> None:
-    assert [f.value for f in run_facts({}, "clipwright compare", 1.0)] == ["clipwright compare"]
-    assert run_facts({}, "", 1.0) == ()
+def test_a_run_without_a_configuration_has_no_facts() -> None:
+    assert run_facts({}, 1.0) == ()
+
+
+def test_the_convention_of_the_field_and_full_validation_are_named() -> None:
+    config = CONFIG | {"protocol": "coop", "validation": "full", "draws": 3}
+    facts = {fact.label: fact.value for fact in run_facts(config, 1.0)}
+    assert facts["Draws"] == "3, by CoOp's convention (its seeds from 1)"
+    assert facts["Labels per class"] == "0, 1, 16; validation: the whole validation split"

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from clipwright.core.intervals import wilson
+from clipwright.core.metrics import negative_log_likelihood, softmax
 from clipwright.data.dataset import SCHEMA, Dataset, DecodedImage, UnreadableImageError
 from clipwright.report.outcomes import SHOWN, Outcomes
 
@@ -68,14 +69,16 @@ def test_confusions_are_the_commonest_mistakes_most_first() -> None:
 
 def test_mistakes_are_shown_by_confidence_and_right_ones_class_by_class() -> None:
     said = _outcomes()
-    right, wrong = said.galleries(None)
-    assert len(right.examples) == len(wrong.examples) == SHOWN
+    right, wrong, doubtful = said.galleries(None)
+    assert len(right.examples) == len(wrong.examples) == len(doubtful.examples) == SHOWN
     assert all(e.correct for e in right.examples)
     assert not any(e.correct for e in wrong.examples)
     sure = [e.confidence for e in wrong.examples]
     assert sure == sorted(sure, reverse=True)
     assert sure[0] == said.confidence[said.label != said.predicted].max()
     assert sorted([e.label for e in right.examples].count(name) for name in _NAMES) == [4, 4, 4]
+    assert [e.confidence for e in doubtful.examples] == sorted(said.confidence)[:SHOWN]
+    assert len(said.galleries(None, 6)[0].examples) == 6
 
 
 def test_the_order_of_rows_does_not_change_what_is_shown() -> None:
@@ -107,5 +110,28 @@ def test_images_whose_class_nobody_gave_have_no_verdict() -> None:
 
 
 def test_no_mistakes_make_no_gallery() -> None:
-    (right,) = _outcomes(wrong=0).galleries(None)
-    assert right.title == "Named right"
+    right, doubtful = _outcomes(wrong=0).galleries(None)
+    assert (right.title, doubtful.title) == ("Named right", "Least certain")
+
+
+def test_logits_give_what_is_said_before_and_after_the_temperature(rng: np.random.Generator) -> None:
+    raw = 4 * rng.standard_normal((50, 3))
+    label = rng.integers(0, 3, 50)
+    ids = [str(i) for i in range(50)]
+    said = Outcomes.of_logits(ids, label, raw / 2.5, _NAMES, 2.5)
+    assert said.before is not None
+    np.testing.assert_allclose(said.before, softmax(raw).max(axis=1))
+    np.testing.assert_allclose(said.confidence, softmax(raw / 2.5).max(axis=1))
+    assert said.figures_before["nll"] == pytest.approx(negative_log_likelihood(raw, label))
+    before, after = said.reliability()
+    assert sum(b.share * b.confidence for b in before) == pytest.approx(said.before.mean())
+    assert sum(b.share * b.confidence for b in after) == pytest.approx(said.confidence.mean())
+    plain = Outcomes.of_logits(ids, label, raw, _NAMES)
+    assert plain.before is None
+    assert plain.reliability()[1] == ()
+
+
+def test_the_matrix_counts_true_classes_in_rows() -> None:
+    found = Outcomes(["a", "b", "c"], np.array([0, 0, 2]), np.array([0, 1, 2]), np.ones(3), _NAMES).matrix()
+    assert found is not None
+    assert found.counts == ((1, 1, 0), (0, 0, 0), (0, 0, 1))

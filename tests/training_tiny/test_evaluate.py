@@ -50,11 +50,10 @@ def test_labels_help(loaded: tuple[Any, Any, tiny.PreprocessConfig]) -> None:
 
 
 def test_colour_and_shape_compose(loaded: tuple[Any, Any, tiny.PreprocessConfig]) -> None:
-    model, tokenizer, _ = loaded
-    assert report.pairs(model, tokenizer, held_out=True) > 10 / 168
+    assert report.pairs(loaded[0], held_out=True) > 10 / 168
 
 
-def test_text_classifier_is_normalised(loaded: tuple[Any, Any, tiny.PreprocessConfig]) -> None:
+def test_text_features_are_normalised(loaded: tuple[Any, Any, tiny.PreprocessConfig]) -> None:
     model, tokenizer, _ = loaded
-    rows = evaluate.text_classifier(model, tokenizer, ("one", "two"), "the digit {}.")
+    rows = evaluate.text_features(model, tokenizer, ("the digit one.", "the digit two."))
     assert torch.allclose(rows.norm(dim=-1), torch.ones(2))

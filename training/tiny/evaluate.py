@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,16 @@ def pixels(images: np.ndarray[Any, np.dtype[np.uint8]]) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def text_classifier(model: Any, tokenizer: Any, names: tuple[str, ...], template: str) -> torch.Tensor:
-    """Normalised text features (C, 128) of one template."""
-    return functional.normalize(model.encode_text(tokenizer([template.format(name) for name in names])), dim=-1)
+def image_features(model: Any, images: np.ndarray[Any, np.dtype[np.uint8]]) -> torch.Tensor:
+    """Normalised image features (n, 128) of (n, 32, 32, 3) pixels; the model must be in evaluation mode."""
+    parts = [model.encode_image(part) for part in torch.split(pixels(images), 256)]
+    return functional.normalize(torch.cat(parts), dim=-1)
+
+
+@torch.inference_mode()
+def text_features(model: Any, tokenizer: Any, texts: Sequence[str]) -> torch.Tensor:
+    """Normalised text features (n, 128)."""
+    return functional.normalize(model.encode_text(tokenizer(list(texts))), dim=-1)
 
 
 @torch.inference_mode()
@@ -35,7 +43,7 @@ def zero_shot(model: Any, tokenizer: Any, data: EmbeddedData, split: str) -> dic
     """Accuracy by class names only.
 
     Args:
-        model: An open_clip CLIP; put into evaluation mode and back.
+        model: An open_clip CLIP in evaluation mode.
         tokenizer: Its tokenizer.
         data: An embedded data set.
         split: "train" or "test".
@@ -43,14 +51,11 @@ def zero_shot(model: Any, tokenizer: Any, data: EmbeddedData, split: str) -> dic
     Returns:
         Accuracy in [0, 1] for each template, and for the mean of their normalised features ("all").
     """
-    training = model.training
-    model.eval()
     rows = data.rows(split)
-    image = torch.cat([model.encode_image(part) for part in torch.split(pixels(data.images[rows]), 256)])
-    label = torch.from_numpy(data.labels[rows])
-    classifiers = {t: text_classifier(model, tokenizer, data.class_names, t) for t in data.templates}
-    classifiers["all"] = torch.stack(list(classifiers.values())).mean(0)
-    model.train(training)
+    image, label = image_features(model, data.images[rows]), torch.from_numpy(data.labels[rows])
+    texts = [template.format(name) for template in data.templates for name in data.class_names]
+    rows_of = text_features(model, tokenizer, texts).reshape(len(data.templates), len(data.class_names), -1)
+    classifiers = dict(zip(data.templates, rows_of, strict=True)) | {"all": rows_of.mean(0)}
     return {t: ((image @ c.T).argmax(1) == label).float().mean().item() for t, c in classifiers.items()}
 
 

@@ -1,4 +1,4 @@
-"""Write what the package ships: weights, merges, and the answers they must give."""
+"""Write what the package ships: weights, configuration, merges, and the answers they must give."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from training.tiny.evaluate import pixels
 from training.tiny.merges import cut
+from training.tiny.model import CONFIG, config_text
 
 TEXTS = (
     "a photo of the handwritten digit seven.",
@@ -19,7 +20,7 @@ TEXTS = (
     "the letter Q",
     "zebra",
 )
-TOLERANCE = 1e-4
+TOLERANCE = 1e-5
 
 
 def ramps() -> NDArray[np.uint8]:
@@ -74,7 +75,7 @@ def half(model: Any) -> dict[str, torch.Tensor]:
 
 
 def export(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Round the model to float16 and write it with its merges and known answers.
+    """Round the model to float16 and write it with its configuration, merges and known answers.
 
     Args:
         model: The trained CLIP; rounded in place and left in evaluation mode.
@@ -86,6 +87,7 @@ def export(model: Any, tokenizer: Any, folder: Path) -> None:
     save_file(state, folder / "open_clip_model.safetensors")
     model.load_state_dict(state)
     model.eval()
-    (folder / "bpe_merges.txt.gz").write_bytes(cut())
+    (folder / "bpe_merges.txt.gz").write_bytes(cut(CONFIG["model_cfg"]["text_cfg"]["vocab_size"]))
+    (folder / "open_clip_config.json").write_text(config_text(), encoding="utf-8")
     text = json.dumps(answers(model, tokenizer), indent=1)
     (folder / "known_answers.json").write_text(text + "\n", encoding="utf-8")

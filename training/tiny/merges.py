@@ -6,10 +6,8 @@ import gzip
 import io
 from pathlib import Path
 
-from clipwright.assets.tiny import VOCABULARY
 
-
-def cut(vocabulary: int = VOCABULARY) -> bytes:
+def cut(vocabulary: int) -> bytes:
     """Cut open_clip's own merges file (MIT licence) to its first merges.
 
     Args:

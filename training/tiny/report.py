@@ -1,9 +1,15 @@
-"""The figures of the model card: `python -m training.tiny.report [--test]` measures the committed model."""
+"""The figures of the model card: `python -m training.tiny.report FOLDER... [--test] [--json FILE]`.
+
+FOLDER is what `python -m training.tiny --out FOLDER` wrote. Without --test nothing but development parts and wordings
+kept for development is looked at; with it, the test parts and the knowledge files' own wordings: once, for the seed
+that is already chosen.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,29 +17,83 @@ import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from torch.nn import functional
-from training.tiny.captions import DIGIT_WORDS
-from training.tiny.evaluate import images_per_second, pixels, text_classifier, zero_shot
+from training.tiny import development, lexicon, model
+from training.tiny.evaluate import image_features, images_per_second, pixels, text_features
 
-from clipwright.assets import datasets, tiny
+from clipwright.assets import datasets
 from clipwright.assets.datasets import EmbeddedData
 from clipwright.assets.renderer import atlas, compose, outlines, scenes
+from clipwright.core.intervals import paired_difference
 from clipwright.core.rng import generator
 
 _SEED = 977  # of rendered test images; training uses others
 _COUNT = 2000
 
 
-@torch.inference_mode()
-def features(model: Any, images: torch.Tensor) -> torch.Tensor:
-    """Normalised image features (n, 128)."""
-    return torch.cat([functional.normalize(model.encode_image(part), dim=-1) for part in torch.split(images, 256)])
+def _hits(image: torch.Tensor, text: torch.Tensor, label: NDArray[np.int64]) -> NDArray[np.float64]:
+    """1 for each image whose class text is nearest."""
+    return np.asarray((image @ text.T).argmax(1).numpy() == label, dtype=np.float64)
 
 
-def probe(model: Any, data: EmbeddedData, split: str, shots: tuple[int, ...], draws: int = 5) -> dict[str, float]:
+def zero_shot(clip: Any, data: EmbeddedData, split: str) -> dict[str, Any]:
+    """Accuracy of templates one by one and averaged, and of the paired difference.
+
+    Args:
+        clip: The CLIP in evaluation mode.
+        data: An embedded data set.
+        split: "train" or "test".
+
+    Returns:
+        "first", "mean of singles", "ensemble", and "gain" with its 95 % interval over images.
+    """
+    templates = datasets.knowledge(data.name).templates
+    rows = data.rows(split)
+    image, label = image_features(clip, data.images[rows]), data.labels[rows]
+    texts = [t.format(name) for t in templates for name in data.class_names]
+    features = text_features(clip, model.tokenizer(), texts).reshape(len(templates), len(data.class_names), -1)
+    singles = np.stack([_hits(image, f, label) for f in features])
+    together = _hits(image, functional.normalize(features.mean(0), dim=-1), label)
+    gain = paired_difference(together, singles.mean(0))
+    return {
+        "first": singles[0].mean(),
+        "mean of singles": singles.mean(),
+        "worst single": singles.mean(1).min(),
+        "ensemble": together.mean(),
+        "gain": [gain.mean, gain.low, gain.high],
+    }
+
+
+def wordings(clip: Any, data: EmbeddedData, split: str) -> dict[str, float]:
+    """Accuracy by the knowledge file's wordings, none of which a caption contains.
+
+    Returns:
+        "paraphrases": mean accuracy of the 1st, 2nd, ... paraphrase of every class. "attributes": a class is the mean
+        of its attributes' features, its name nowhere.
+    """
+    known = datasets.knowledge(data.name)
+    rows = data.rows(split)
+    image, label = image_features(clip, data.images[rows]), data.labels[rows]
+    head = "shape" if data.class_names[0] not in (*lexicon.DIGIT_WORDS, *atlas.LETTERS) else "character"
+    head = "digit" if data.class_names[0] in lexicon.DIGIT_WORDS else head
+
+    def encoded(texts: list[str]) -> torch.Tensor:
+        return text_features(clip, model.tokenizer(), texts)
+
+    count = min(len(known.paraphrases[name]) for name in data.class_names)
+    said = [encoded([known.paraphrases[name][i] for name in data.class_names]) for i in range(count)]
+    seen = [encoded([f"a {head} with {a}" for a in known.attributes[name]]).mean(0) for name in data.class_names]
+    return {
+        "paraphrases": float(np.mean([_hits(image, s, label).mean() for s in said])),
+        "attributes": float(_hits(image, functional.normalize(torch.stack(seen), dim=-1), label).mean()),
+        "chance": 1 / len(data.class_names),
+    }
+
+
+def probe(clip: Any, data: EmbeddedData, split: str, shots: tuple[int, ...], draws: int = 5) -> dict[str, float]:
     """Logistic regression on image features and on pixels, a few labels per class.
 
     Args:
-        model: The CLIP in evaluation mode.
+        clip: The CLIP in evaluation mode.
         data: An embedded data set.
         split: Scored part; labels come from it too when it is "train" (the rest is scored), else from "train".
         shots: Labels per class.
@@ -42,10 +102,9 @@ def probe(model: Any, data: EmbeddedData, split: str, shots: tuple[int, ...], dr
     Returns:
         Accuracy for "features 1", ... and, for digits (shapes vary too much in place), "pixels 1", ...
     """
-    image = pixels(data.images)
-    inputs = {"features": features(model, image).numpy()}
+    inputs = {"features": image_features(clip, data.images).numpy()}
     if data.name == "digits":
-        inputs["pixels"] = image[:, 0].flatten(1).numpy()
+        inputs["pixels"] = pixels(data.images)[:, 0].flatten(1).numpy()
     train, scored = data.rows("train"), data.rows(split)
     found: dict[str, list[float]] = {}
     for draw in range(draws):
@@ -60,40 +119,43 @@ def probe(model: Any, data: EmbeddedData, split: str, shots: tuple[int, ...], dr
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 
-def _accuracy(model: Any, image: torch.Tensor, text: torch.Tensor, label: NDArray[np.int64]) -> float:
-    return float(((image @ text.T).argmax(1).numpy() == label).mean())
-
-
-def attributes(model: Any, tokenizer: Any) -> dict[str, float]:
-    """Zero-shot accuracy of each attribute on fresh images of the training style."""
+def attributes(clip: Any) -> dict[str, float]:
+    """Zero-shot accuracy of each field of a scene on fresh images of the training style."""
     masks = atlas.build(_SEED, hands=4)
-    batch = scenes.sample(masks, _COUNT, seed=_SEED, step=0)
-    image = features(model, compose.Renderer(masks, _SEED)(batch, 0).sub(0.5).div(0.5))
-    nouns = (*(f"digit {w}" for w in DIGIT_WORDS), *(f"capital letter {c}" for c in atlas.LETTERS), *outlines.SHAPES)
-    words: dict[str, tuple[tuple[str, ...], str]] = {
-        "noun": (nouns, "a photo of the {}."),
-        "colour": (tuple(scenes.COLOURS), "a photo of a {} shape."),
-        "background": (tuple(scenes.COLOURS), "a photo of a shape on a {} background."),
-        "texture": (scenes.TEXTURES, "a photo of a {} shape."),
+    batch = scenes.sample(masks, _COUNT, seed=_SEED, step=0, handwriting=0.02)
+    image = image_features(clip, compose.to_uint8(compose.Renderer(masks, _SEED)(batch, 0)))
+    nouns = [f"a photo of {'the' if i < 36 else 'a'} {_full(name)}." for i, name in enumerate(atlas.NOUNS)]
+    shape = batch.table[:, 0] >= 36
+    asked: dict[str, tuple[list[str], NDArray[np.bool_]]] = {
+        "noun": (nouns, np.ones(_COUNT, dtype=np.bool_)),
+        "colour": ([f"a photo of a {c} shape." for c in scenes.COLOURS], shape),
+        "background": ([f"a photo of a shape on a {c} background." for c in scenes.COLOURS], shape),
+        "texture": ([f"a photo of a {t} shape." for t in scenes.TEXTURES], shape),
+        "weight": ([f"a photo of a {w} character." for w in ("thin", "bold")], ~shape & (batch.table[:, 6] != 1)),
+        "size": ([f"a photo of a {s} shape." for s in ("small", "large")], shape & (batch.table[:, 5] != 1)),
+        "quality": ([f"a {q} photo of a shape." for q in scenes.QUALITIES], shape),
     }
-    shape = batch.table[:, 0] >= len(atlas.DIGITS) + len(atlas.LETTERS)
     result = {}
-    for name, (options, template) in words.items():
-        rows = np.flatnonzero(shape) if name != "noun" else np.arange(_COUNT)
-        text = text_classifier(model, tokenizer, options, template)
-        result[name] = _accuracy(model, image[rows], text, batch.table[rows, scenes.FIELDS.index(name)])
-    small_large = np.flatnonzero(batch.table[:, 5] != 1)
-    text = text_classifier(model, tokenizer, ("small", "large"), "a photo of a {} shape.")
-    result["small or large"] = _accuracy(model, image[small_large], text, batch.table[small_large, 5] // 2)
+    for name, (texts, rows) in asked.items():
+        label = batch.table[rows, scenes.FIELDS.index(name)]
+        label = label // 2 if len(texts) == 2 else label
+        result[f"{name} ({len(texts)})"] = float(
+            _hits(image[torch.from_numpy(rows)], text_features(clip, model.tokenizer(), texts), label).mean()
+        )
     return result
 
 
-def pairs(model: Any, tokenizer: Any, *, held_out: bool) -> float:
+def _full(noun: str) -> str:
+    if noun in atlas.DIGITS:
+        return f"digit {lexicon.DIGIT_WORDS[int(noun)]}"
+    return f"capital letter {noun}" if noun in atlas.LETTERS else noun
+
+
+def pairs(clip: Any, *, held_out: bool) -> float:
     """Zero-shot accuracy among all 168 pairs of colour and shape, on pairs drawn in training or never drawn.
 
     Args:
-        model: The CLIP in evaluation mode.
-        tokenizer: Its tokenizer.
+        clip: The CLIP in evaluation mode.
         held_out: Which of the two.
     """
     masks = atlas.build(_SEED, hands=1)
@@ -103,37 +165,55 @@ def pairs(model: Any, tokenizer: Any, *, held_out: bool) -> float:
     rng = generator(_SEED, "pairs", int(held_out))
     label = rng.choice(chosen, size=_COUNT)
     shown = noun.ravel()[label]
-    batch = scenes.sample(masks, _COUNT, seed=_SEED, step=1)
-    table = batch.table.copy()
+    table = scenes.sample(masks, _COUNT, seed=_SEED, step=1).table.copy()
     table[:, 0], table[:, 1], table[:, 2], table[:, 4] = shown, 0, colour.ravel()[label], 0
+    table[:, 6], table[:, 7] = 1, 0
     black, white = 10, 9
     # Black or white, whichever is not the object's own colour or near it.
     table[:, 3] = np.where(np.isin(table[:, 2], (3, 6, 8, 9)), black, white)
     mask = np.array([np.flatnonzero(masks.noun == n)[0] for n in shown])
-    image = features(model, compose.Renderer(masks, _SEED)(scenes.Scenes(mask, table), 1).sub(0.5).div(0.5))
-    names = tuple(f"{c} {s}" for s in outlines.SHAPES for c in scenes.COLOURS)
-    return _accuracy(model, image, text_classifier(model, tokenizer, names, "a photo of a {}."), label)
+    image = image_features(clip, compose.to_uint8(compose.Renderer(masks, _SEED)(scenes.Scenes(mask, table), 1)))
+    names = [f"a photo of a {c} {s}." for s in outlines.SHAPES for c in scenes.COLOURS]
+    return float(_hits(image, text_features(clip, model.tokenizer(), names), label).mean())
+
+
+def figures(folder: Path, split: str) -> dict[str, Any]:
+    """Everything that is reported of one run.
+
+    Args:
+        folder: What the run wrote.
+        split: "train" (development) or "test".
+    """
+    clip = model.load(folder)
+    found: dict[str, Any] = {"part": "test" if split == "test" else "development"}
+    for name in datasets.names():
+        data = datasets.load(name)
+        found[name] = zero_shot(clip, data, split)
+        if split == "test":
+            found[name] |= wordings(clip, data, split)
+        else:
+            found[name] |= development.look(clip, model.tokenizer(), data)
+        found[name]["probe"] = probe(clip, data, split, (1, 2, 4, 8, 16) if name == "digits" else (1, 4))
+    found["fresh images"] = attributes(clip)
+    found["pairs drawn in training"], found["pairs never drawn"] = (
+        pairs(clip, held_out=False),
+        pairs(clip, held_out=True),
+    )
+    found["images per second"] = round(images_per_second(clip))
+    found["parameters"] = sum(p.numel() for p in clip.parameters())
+    found["logit scale"] = clip.logit_scale.exp().item()
+    return found
 
 
 def main() -> None:
     """Print all figures as JSON."""
     parser = argparse.ArgumentParser(prog="python -m training.tiny.report", description=__doc__)
+    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
     parser.add_argument("--test", action="store_true", help="open the test parts (for the model card, once)")
-    split = "test" if parser.parse_args().test else "train"
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
-    model, tokenizer, _ = tiny.load()
-    figures: dict[str, Any] = {"split": split}
-    for name in datasets.names():
-        data = datasets.load(name)
-        figures[name] = {"zero-shot": zero_shot(model, tokenizer, data, split)}
-        figures[name]["probe"] = probe(model, data, split, (1, 2, 4, 8, 16))
-    figures["attributes"] = attributes(model, tokenizer)
-    figures["pairs drawn in training"] = pairs(model, tokenizer, held_out=False)
-    figures["pairs never drawn"] = pairs(model, tokenizer, held_out=True)
-    figures["images per second, one core, batch 256"] = round(images_per_second(model))
-    figures["parameters"] = sum(p.numel() for p in model.parameters())
-    figures["bytes"] = sum(path.stat().st_size for path in tiny.files().folder.iterdir() if path.is_file())
-    print(json.dumps(figures, indent=1))
+    found = {str(f): figures(f, "test" if arguments.test else "train") for f in arguments.folders}
+    print(json.dumps(found, indent=1, default=lambda value: round(float(value), 4)))
 
 
 if __name__ == "__main__":

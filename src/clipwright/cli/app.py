@@ -21,10 +21,12 @@ VERBS: dict[str, str] = {
     "fit": "Fit a classifier to a folder, table, bundle or embedded data set.",
     "predict": "Classify images: files, folders or globs.",
     "evaluate": "Measure a classifier on labelled data.",
+    "compare": "Compare methods on labelled data over several draws, and write a report.",
+    "report": "Write one page about finished comparisons.",
     "extract": "Compute image features once and keep them in a store.",
     "methods": "List the methods and what each needs.",
     "backbones": "List the models that can be named.",
-    "datasets": "List the embedded data sets.",
+    "datasets": "List the embedded data sets and the benchmarks.",
     "cache": "Show or empty what clipwright keeps on this machine.",
 }
 HELP = """Turn a frozen vision-language model into an image classifier.

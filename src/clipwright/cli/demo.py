@@ -11,6 +11,8 @@ from clipwright.cli.options import Config, Debug, Json, Overwrite, Quiet, Seed, 
 
 app = verb_app()
 
+PRODUCTS = ("report.html", "results.parquet", "runs.json", "predictions.parquet")
+
 
 @app.command()
 def demo(
@@ -40,12 +42,17 @@ def demo(
     from clipwright.cli.summaries import accuracies, show_accuracies
 
     page = out.absolute() / "report.html"
-    with RunFolder(out, resolved(ctx), overwrite=overwrite, products=("report.html",)) as run:
+    with RunFolder(
+        out,
+        resolved(ctx),
+        overwrite=overwrite,
+        products=PRODUCTS,
+    ) as run:
         if run.finished and page.is_file():
             run.tell(f"{out} is finished already: nothing to do.", quiet=quiet)
         else:
             page = api.demo(out, seed=seed, draws=draws, quiet=quiet).absolute()
-        rows = accuracies(Results.load(out / "results"))
+        rows = accuracies(Results.load(out))
         if not run.finished:
             for row in rows:
                 run.metric("accuracy", **row)

@@ -17,6 +17,7 @@ from clipwright.cli.options import (
     Json,
     Overwrite,
     Quiet,
+    Root,
     Seed,
     resolved,
     verb_app,
@@ -33,6 +34,7 @@ def extract(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="STORE", help="Store to fill; the cache when left out.")
     ] = None,
+    root: Root = None,
     classes: Classes = None,
     backbone: BackboneOption = None,
     views: Annotated[int, typer.Option("--views", min=0, metavar="V", help="Augmented views per image.")] = 0,
@@ -70,8 +72,7 @@ def extract(
     free = ("device", "shard", "workers", "batch_size", "out")
     with maybe_run(out, resolved(ctx), overwrite=overwrite, free=free) as run:
         store = api.extract(
-            data,
-            classes=classes,
+            api.open_data(data, classes, root=root),
             backbone=backbone,
             views=views,
             shard=shard,

@@ -11,6 +11,7 @@ import typer
 from clipwright.cli.options import (
     BackboneOption,
     Classes,
+    ClassesSubset,
     Config,
     Data,
     Debug,
@@ -18,6 +19,7 @@ from clipwright.cli.options import (
     Json,
     Overwrite,
     Quiet,
+    Root,
     Seed,
     resolved,
     settings,
@@ -45,7 +47,9 @@ def fit(
     data: Data,
     *,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="CLASSIFIER", help="Folder to write.")],
+    root: Root = None,
     classes: Classes = None,
+    classes_subset: ClassesSubset = None,
     backbone: BackboneOption = None,
     method: Annotated[
         str, typer.Option("--method", metavar="auto|NAME", help="'clipwright methods' lists them.")
@@ -84,6 +88,7 @@ def fit(
     Examples:
       clipwright fit photos/ --backbone openclip:ViT-B-16@openai --out classifier
       clipwright fit unlabeled/ --classes names.txt --out classifier
+      clipwright fit benchmark:dtd --root data/ --shots 16 --classes-subset base --out dtd-base
       clipwright fit digits --backbone tiny --shots 4 --method TaskRes --set alpha=0.3 --out digits-4
     """
     from clipwright import api
@@ -93,7 +98,7 @@ def fit(
     with RunFolder(
         out, resolved(ctx), overwrite=overwrite, free=("device", "store"), products=("classifier.json", "report.html")
     ) as run:
-        opened = api.open_data(data, classes)
+        opened = api.open_data(data, classes, root=root, classes_subset=classes_subset)
         seen = fingerprint(opened)
         if run.finished and run.finished.get("data") == seen and (out / "classifier.json").is_file():
             run.tell(f"{out} is finished already: nothing to do.", quiet=quiet)

@@ -36,10 +36,11 @@ def methods(
 
 def _describe() -> list[dict[str, Any]]:
     from clipwright import methods as catalogue
+    from clipwright.protocol.auto import NAME, configured
 
     found = []
-    for name in catalogue.names():
-        method = catalogue.make(name)
+    for name in (NAME, *catalogue.names()):
+        method = configured(name)
         wants = method.requires()
         found.append(
             {

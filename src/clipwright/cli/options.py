@@ -6,7 +6,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -157,12 +157,24 @@ Data = Annotated[
     typer.Argument(
         metavar="DATA",
         callback=source,
-        help="Folder of class folders, CSV or Parquet table, list, .npz bundle, or embedded name.",
+        help="Folder of class folders, CSV or Parquet table, list, .npz bundle, benchmark:NAME, or embedded name.",
     ),
 ]
 Classes = Annotated[
     Path | None,
     typer.Option("--classes", metavar="FILE", help="Class names: one per line, or '<folder> <class name>' per line."),
+]
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        "--root", metavar="DIR", help="Folder that benchmarks lie in; CLIPWRIGHT_DATA when left out. Also of a table."
+    ),
+]
+ClassesSubset = Annotated[
+    Literal["base", "new"] | None,
+    typer.Option(
+        "--classes-subset", metavar="base|new", help="Use the first or the second half of the classes of DATA."
+    ),
 ]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps; the best there is when left out.")]
 BackboneOption = Annotated[

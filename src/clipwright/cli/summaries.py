@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from clipwright import Results
-    from clipwright.api import Evaluation, FitRun
+    from clipwright.api import BaseToNew, Evaluation, FitRun
     from clipwright.cli.run_folder import RunFolder
 
 _SPLITS = {"test": "test split", "val": "validation split", "all": "all that are labelled"}
@@ -70,6 +70,8 @@ def accuracies(results: Results) -> list[dict[str, Any]]:
     leaders = results.leaders()
     return [
         {
+            "dataset": s.dataset,
+            "backbone": s.backbone,
             "method": s.method,
             "shots": s.shots,
             "draws": s.draws,
@@ -96,6 +98,40 @@ def show_accuracies(rows: list[dict[str, Any]]) -> None:
         say("* best at this number of labels, or not shown to differ from the best")
 
 
+def show_comparison(results: Results, out: Path, *, as_json: bool) -> None:
+    """Print the table of each data set and backbone, the means over them, and where the page is."""
+    from clipwright.protocol.means import means
+
+    rows = accuracies(results)
+    groups = results.groups()
+    found = means(results) if len(groups) > 1 else None
+    if as_json:
+        over = (
+            [] if found is None else [{k: v for k, v in vars(row).items() if k != "difference"} for row in found.rows]
+        )
+        show_json({"out": str(out), "report": str(out / "report.html"), "accuracies": rows, "means": over})
+        return
+    for dataset, backbone in groups:
+        say(f"{safe(dataset)}, {safe(backbone)}")
+        show_accuracies([row for row in rows if (row["dataset"], row["backbone"]) == (dataset, backbone)])
+        say()
+    if found is not None:
+        of = f"{found.clusters} {found.cluster_kind}s" if found.cluster_kind != "none" else "one data set"
+        say(f"mean over {len(groups)} tasks ({of})")
+        cells = [
+            [
+                r.shots,
+                safe(r.method),
+                _percent(r.mean) + (" *" if r.standing else ""),
+                f"{100 * r.low:.2f} to {100 * r.high:.2f}",
+            ]
+            for r in found.rows
+        ]
+        say(table(["labels per class", "method", "accuracy", "95 % interval"], cells))
+        say()
+    say(f"The page is {safe(str(out / 'report.html'))}: open it in a browser.")
+
+
 def show_evaluation(evaluation: Evaluation) -> None:
     """Print accuracy with its interval, calibration, and the classes."""
     e = evaluation.as_json()
@@ -107,6 +143,7 @@ def show_evaluation(evaluation: Evaluation) -> None:
         ("calibration error", f"{e['ece']:.4f}"),
         ("log loss", f"{e['nll']:.4f}"),
         ("Brier score", f"{e['brier']:.4f}"),
+        ("risk-coverage area", f"{e['aurc']:.4f}"),
     ]
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
@@ -114,6 +151,19 @@ def show_evaluation(evaluation: Evaluation) -> None:
     say()
     classes = [[name, _percent(c["accuracy"]), c["n"]] for name, c in e["per_class"].items()]
     say(table(["class", "accuracy", "images"], classes))
+
+
+def show_base_to_new(found: BaseToNew) -> None:
+    """Print the accuracy on the base and on the new classes, and their harmonic mean."""
+    e = found.as_json()
+    rows = []
+    for part in ("base", "new"):
+        n, classes = e[part]["n"], len(e[part]["per_class"])
+        rows.append((f"accuracy, {part}", f"{_interval(e[part])} on {n} images of {classes} classes"))
+    rows.append(("harmonic mean", _percent(e["harmonic"])))
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        say(f"{name:<{width}}  {value}")
 
 
 def show_problems(problems: Sequence[tuple[str, str]], run: RunFolder | None, *, quiet: bool) -> None:

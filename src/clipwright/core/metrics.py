@@ -69,13 +69,14 @@ class RowScores:
         return per_class_accuracy(self.predicted, self.label, self.n_classes)
 
     def summary(self) -> dict[str, float]:
-        """top1, macro, nll, ece and brier, and top5 and top10 where there are more classes than that."""
+        """top1, macro, nll, ece, brier and aurc, and top5 and top10 where there are more classes than that."""
         found = {
             "top1": self.top_k(1),
             "macro": float(np.nanmean(self.per_class())),
             "nll": float(self.nll.mean()),
             "ece": calibration_error(self.confidence, self.correct),
             "brier": float(self.brier.mean()),
+            "aurc": risk_coverage_area(self.confidence, self.correct),
         }
         return found | {f"top{k}": self.top_k(k) for k in (5, 10) if self.n_classes > k}
 
@@ -181,6 +182,23 @@ def calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 15)
     found = reliability(confidence, correct, bins)
     gaps = np.nan_to_num(np.abs(found.accuracy - found.confidence))
     return float((found.count * gaps).sum() / found.count.sum())
+
+
+def risk_coverage_area(confidence: ArrayLike, correct: ArrayLike) -> float:
+    """Area under the risk-coverage curve (AURC), 0 to 1: how well confidence tells right answers from wrong ones.
+
+    Mean over n of the error rate among the n most confident rows (Geifman, Uziel and El-Yaniv, Bias-Reduced Uncertainty
+    Estimation for Deep Neural Classifiers, ICLR 2019). Rows of equal confidence count as the mean over their orders.
+
+    Args:
+        confidence: (n,) probabilities of the predicted classes, or any score that grows with certainty.
+        correct: (n,) whether each prediction was right.
+    """
+    c, wrong = np.asarray(confidence, dtype=np.float64), 1.0 - np.asarray(correct, dtype=np.float64)
+    _, tie, sizes = np.unique(-c, return_inverse=True, return_counts=True)
+    share = np.bincount(tie, weights=wrong) / sizes  # of each group of ties, most confident first
+    risk = np.cumsum(np.repeat(share, sizes)) / np.arange(1, len(c) + 1)
+    return float(risk.mean())
 
 
 def _checked(logits: ArrayLike, labels: ArrayLike) -> tuple[NDArray[Any], Ints]:

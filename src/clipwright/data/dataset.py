@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from clipwright.core.errors import DataError
+from clipwright.core.errors import DataError, UsageError
 from clipwright.core.hashing import digest_json
 
 if TYPE_CHECKING:  # reading images in worker processes must not wait for torch
@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # reading images in worker processes must not wait for torch
 
 Split = Literal["", "train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("", "train", "val", "test")
+Subset = Literal["base", "new"]
+SUBSETS: tuple[Subset, ...] = ("base", "new")
 
 SCHEMA = pa.schema(
     [
@@ -90,6 +92,7 @@ class Dataset:
         table: the manifest.
         reader: reads images, or None for a bundle.
         bundle: features in place of images, or None.
+        prompt_names: C names that prompts say in place of `class_names`, where those were told apart; may repeat.
         templates: prompt templates that the data set brings, each with one ``{}``; may be empty.
         root: the folder or file it was opened from, or None for embedded data.
         notes: what the user should know, one sentence each.
@@ -103,6 +106,7 @@ class Dataset:
     templates: tuple[str, ...] = ()
     root: Path | None = None
     notes: tuple[str, ...] = field(default=())
+    prompt_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -163,6 +167,38 @@ class Dataset:
             bundle = replace(bundle, features=bundle.features[index])
         return replace(self, table=self.table.take(column(index, pa.int64())), bundle=bundle)
 
+    def class_subset(self, part: Subset) -> Dataset:
+        """The rows of the first or the second half of the classes, relabelled from 0; unlabeled rows stay.
+
+        ``base`` is the first half, one more where their number is odd, ``new`` the rest: the two halves of CoOp's
+        base-to-new protocol (Zhou et al., Conditional Prompt Learning for Vision-Language Models, CVPR 2022).
+
+        Raises:
+            UsageError: no such part.
+            DataError: there are fewer than two classes.
+        """
+        if part not in SUBSETS:
+            raise UsageError(f"the subset of the classes must be {' or '.join(SUBSETS)}; it is {part!r}.")
+        count = len(self.class_names)
+        if count < 2:
+            raise DataError(f"{self.name} has a single class, which has no base and new half.")
+        half = (count + 1) // 2
+        start, stop = (0, half) if part == "base" else (half, count)
+        labels = self.labels
+        kept = np.flatnonzero((labels < 0) | ((labels >= start) & (labels < stop)))
+        data = self.take(kept)
+        data = data._with_labels(np.where(labels[kept] < 0, -1, labels[kept] - start))
+        bundle = data.bundle
+        if bundle is not None and bundle.text is not None:
+            bundle = replace(bundle, text=bundle.text.of_classes(range(start, stop)))
+        return replace(
+            data,
+            class_names=self.class_names[start:stop],
+            prompt_names=self.prompt_names[start:stop],
+            bundle=bundle,
+            notes=(*data.notes, f"These are the {part} classes: {stop - start} of {count}."),
+        )
+
     def with_notes(self, *notes: str) -> Dataset:
         """The same data set with more to tell the user."""
         return replace(self, notes=(*self.notes, *notes))
@@ -203,7 +239,7 @@ class Dataset:
         bundle = data.bundle
         if bundle is not None:
             bundle = replace(bundle, text=None, prompts=None)
-        return replace(data, class_names=tuple(class_names), bundle=bundle)
+        return replace(data, class_names=tuple(class_names), prompt_names=(), bundle=bundle)
 
 
 # Arrow's own conversions import pandas wherever that is installed, which takes longer than many a scan.

@@ -25,6 +25,10 @@ class DatasetInfo:
         name: what `open_data` takes.
         classes: how many there are.
         images: how many there are.
+        train: how many of them are for training and development.
+        test: how many are for testing.
+        side: pixels per side of an image.
+        bytes: size of all pixels.
         description: one line.
         source: where the images come from.
         licence: of the images.
@@ -33,6 +37,10 @@ class DatasetInfo:
     name: str
     classes: int
     images: int
+    train: int
+    test: int
+    side: int
+    bytes: int
     description: str
     source: str
     licence: str
@@ -50,7 +58,7 @@ class EmbeddedReader:
         Raises:
             UnreadableImageError: no such number.
         """
-        images = _load(self.name).images
+        images = load_embedded(self.name).images
         try:
             pixels = np.ascontiguousarray(images[int(source)])
         except (ValueError, IndexError) as error:
@@ -58,7 +66,12 @@ class EmbeddedReader:
         return DecodedImage(Image.fromarray(pixels), hashlib.sha256(pixels.tobytes()).hexdigest())
 
 
-def _load(name: str) -> EmbeddedData:
+def load_embedded(name: str) -> EmbeddedData:
+    """An embedded data set as it comes from its maker.
+
+    Raises:
+        DataError: there is no such data set.
+    """
     from clipwright.assets.datasets import load
 
     return load(name)
@@ -72,10 +85,22 @@ def embedded_names() -> tuple[str, ...]:
 
 
 def datasets() -> tuple[DatasetInfo, ...]:
-    """What is embedded, in alphabetical order."""
-    found = [_load(name) for name in sorted(embedded_names())]
-    return tuple(
-        DatasetInfo(d.name, len(d.class_names), len(d.labels), d.description, d.source, d.licence) for d in found
+    """What is embedded, in alphabetical order; nothing is drawn for it."""
+    return tuple(_info(load_embedded(name)) for name in sorted(embedded_names()))
+
+
+def _info(data: EmbeddedData) -> DatasetInfo:
+    return DatasetInfo(
+        name=data.name,
+        classes=len(data.class_names),
+        images=len(data.labels),
+        train=len(data.rows("train")),
+        test=len(data.rows("test")),
+        side=data.side,
+        bytes=len(data.labels) * data.side**2 * 3,
+        description=data.description,
+        source=data.source,
+        licence=data.licence,
     )
 
 
@@ -87,7 +112,7 @@ def open_embedded(name: str, classes: ClassList | None = None, *, clean: bool = 
     """
     if name not in embedded_names():
         raise DataError(f"there is no embedded data set {name!r}: choose one of {', '.join(embedded_names())}.")
-    data = _load(name)
+    data = load_embedded(name)
     images = np.ascontiguousarray(data.images)
     # In place of a time of change: a number that follows the content, so that another version has another digest.
     version = int.from_bytes(hashlib.sha256(images.tobytes()).digest()[:7], "big")

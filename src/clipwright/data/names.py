@@ -149,7 +149,7 @@ def _from_list(keys: Collection[str], classes: ClassList, what: str, clean: bool
         pairs = [(line.split(None, 1)[0], line.split(None, 1)[1]) for line in classes.lines]
         return _from_mapping((), dict(pairs), classes.where, what, clean)
     if len(by_name) == len(keys):
-        return _named(classes.lines, by_name, classes.where, clean)
+        return named(classes.lines, by_name, classes.where, clean)
     if all(key in mapping for key in keys):
         return _from_mapping(keys, mapping, classes.where, what, clean)
     if all(map(is_number, keys)):
@@ -178,11 +178,11 @@ def _from_keys(keys: Collection[str], what: str, clean: bool) -> Resolved:
             f"The {what}s are numbers, which say nothing to a text encoder: "
             "name the classes with --classes names.txt (one name per line, in order)."
         )
-    found = _named(ordered, {key: i for i, key in enumerate(ordered)}, f"the {what}s", clean)
+    found = named(ordered, {key: i for i, key in enumerate(ordered)}, f"the {what}s", clean)
     return Resolved(found.class_names, found.index, (*found.notes, *notes))
 
 
-def _named(names: Sequence[str], index: Mapping[str, int], where: str, clean: bool) -> Resolved:
+def named(names: Sequence[str], index: Mapping[str, int], where: str, clean: bool) -> Resolved:
     """Class names in this order, cleaned and checked."""
     final = [clean_name(name) if clean else name for name in names]
     if not final:
@@ -274,15 +274,15 @@ def _from_mapping(keys: Collection[str], mapping: Mapping[str, str], where: str,
             f"{len(missing)} of {len(keys)} {what}s have no class in {where} ({quoted(missing)}): add them to it."
         )
     used = [key for key in mapping if key in keys] if keys else list(mapping)
-    names, told = _told_apart(used, [mapping[key] for key in used], clean)
-    found = _named(names, {key: i for i, key in enumerate(used)}, where, clean)
+    names, told = told_apart(used, [mapping[key] for key in used], clean)
+    found = named(names, {key: i for i, key in enumerate(used)}, where, clean)
     notes = [*found.notes, *told]
     if left := len(mapping) - len(used):
         notes.append(f"Left out {counted(left, 'line')} of {where}: the data has no such {what}s.")
     return Resolved(found.class_names, found.index, tuple(notes))
 
 
-def _told_apart(keys: Sequence[str], names: Sequence[str], clean: bool) -> tuple[list[str], list[str]]:
+def told_apart(keys: Sequence[str], names: Sequence[str], clean: bool) -> tuple[list[str], list[str]]:
     """Names that several folders share, with the folder behind each, and what to tell of it.
 
     ImageNet's own list has two such names, "missile" and "sunglasses".
@@ -324,7 +324,7 @@ def _by_number(keys: Collection[str], classes: ClassList, what: str, clean: bool
             f"{numbers[-1]}, so it is not clear whether counting begins at 0 or 1: "
             f"write a file with '<{what}> <class name>' on each line."
         )
-    found = _named(names, index, where, clean)
+    found = named(names, index, where, clean)
     return Resolved(found.class_names, found.index, (*found.notes, *note))
 
 

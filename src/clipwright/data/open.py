@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from clipwright.core.errors import DataError
-from clipwright.data.dataset import Dataset, manifest
+from clipwright.core.errors import DataError, UsageError
+from clipwright.data.benchmarks.opening import is_benchmark, open_benchmark
+from clipwright.data.dataset import Dataset, Subset, manifest
 from clipwright.data.embedded import embedded_names, open_embedded
 from clipwright.data.folder import open_folder
 from clipwright.data.images import FileReader, check_max_pixels, default_max_pixels
@@ -26,6 +27,7 @@ def open_data(
     *,
     name: str | None = None,
     root: str | Path | None = None,
+    classes_subset: Subset | None = None,
     labels: bool = True,
     clean_names: bool = True,
     max_pixels: int | None = None,
@@ -34,12 +36,15 @@ def open_data(
 
     Args:
         source: a folder (of class folders, of train, val and test folders, or of images), a table (``.csv``,
-            ``.tsv``, ``.parquet``), a list of "path label" lines (``.txt``), a feature bundle (``.npz``), or the name
-            of an embedded data set such as ``digits``. A file or folder of that name comes first.
+            ``.tsv``, ``.parquet``), a list of "path label" lines (``.txt``), a feature bundle (``.npz``), a benchmark
+            below `root` such as ``benchmark:dtd``, or the name of an embedded data set such as ``digits``. A file or
+            folder of that name comes first.
         classes: a file with one name per line in index order or ``<folder> <class name>`` per line, a sequence of
             names in index order, or a mapping from folder to name. Labels are tied to names by name or number.
         name: what reports call the data; by default the file's or folder's name.
-        root: the folder that paths in a table start from; by default the table's own.
+        root: the folder that paths in a table start from, by default the table's own; or the folder that benchmarks
+            lie in, by default ``CLIPWRIGHT_DATA``.
+        classes_subset: keep the ``base`` or the ``new`` half of the classes (`Dataset.class_subset`).
         labels: False ignores folder names and label columns: every image is unlabeled, and `classes` is needed.
         clean_names: whether underscores in class names become spaces (`clipwright.data.names.clean_name`).
         max_pixels: images with more pixels are refused; by default ``CLIPWRIGHT_MAX_PIXELS``, else 100 million.
@@ -47,18 +52,27 @@ def open_data(
     Raises:
         DataError: what is wrong and what to do.
         FormatError: a bundle that is damaged or newer than this clipwright.
-        UsageError: `max_pixels` isn't positive.
+        UsageError: `max_pixels` isn't positive, there is no such benchmark, or `root` is given for data that has none.
     """
     listed = read_classes(classes)
     limit = default_max_pixels() if max_pixels is None else check_max_pixels(max_pixels)
-    path = Path(source).expanduser()
-    if not os.path.lexists(path) and str(source) in embedded_names():
-        data = open_embedded(str(source), listed, clean=clean_names)
-        return _finish(data, name, labels)
-    data = _open_path(path, listed, FileReader(None, limit), root=root, name=name, clean=clean_names, labels=labels)
-    if str(source) in embedded_names():
-        data = data.with_notes(f"Opened {path.absolute()}: move it away to have the embedded data set {str(source)!r}.")
-    return data
+    reader, path = FileReader(None, limit), Path(source).expanduser()
+    if is_benchmark(source):
+        data = _finish(open_benchmark(str(source), listed, root=root, reader=reader, clean=clean_names), name, labels)
+    elif not os.path.lexists(path) and str(source) in embedded_names():
+        _refuse_root(root, str(source))
+        data = _finish(open_embedded(str(source), listed, clean=clean_names), name, labels)
+    else:
+        data = _open_path(path, listed, reader, root=root, name=name, clean=clean_names, labels=labels)
+        if str(source) in embedded_names():
+            note = f"Opened {path.absolute()}: move it away to have the embedded data set {str(source)!r}."
+            data = data.with_notes(note)
+    return data if classes_subset is None else data.class_subset(classes_subset)
+
+
+def _refuse_root(root: str | Path | None, source: str) -> None:
+    if root is not None:
+        raise UsageError(f"a root is for benchmarks and tables, not for {source}: leave it out.")
 
 
 def _open_path(
@@ -72,6 +86,8 @@ def _open_path(
     labels: bool,
 ) -> Dataset:
     kind = _kind(path)
+    if kind != "table":
+        _refuse_root(root, str(path))
     if kind == "bundle":
         from clipwright.data.bundle import open_bundle
 
@@ -131,7 +147,8 @@ def _kind(path: Path) -> str:
     if not stat.S_ISREG(mode):
         names = ", ".join(embedded_names())
         raise DataError(
-            f"there is no {path}: give a folder of images, a table, a .npz bundle, or an embedded name ({names})."
+            f"there is no {path}: give a folder of images, a table, a .npz bundle, a benchmark such as benchmark:dtd, "
+            f"or an embedded name ({names})."
         )
     if suffix == ".npz":
         return "bundle"

@@ -128,10 +128,16 @@ class Restricted(Head):
 
 def catalogue() -> dict[str, type[Head]]:
     """Every kind of head that a saved classifier may hold, by name."""
+    from clipwright.heads.adapter import AdapterHead
     from clipwright.heads.blend import BlendHead
+    from clipwright.heads.cache import CacheHead
+    from clipwright.heads.kernel import KernelHead
     from clipwright.heads.linear import LinearHead
+    from clipwright.heads.projected import ProjectedHead
+    from clipwright.heads.shift import ShiftHead
 
-    return {kind.__name__: kind for kind in (LinearHead, BlendHead, Restricted)}
+    kinds = (LinearHead, BlendHead, CacheHead, KernelHead, ShiftHead, ProjectedHead, AdapterHead, Restricted)
+    return {kind.__name__: kind for kind in kinds}
 
 
 def describe(head: Head) -> dict[str, Any]:

@@ -84,7 +84,8 @@ def load_head(path: Path) -> Head:
             note = (file.metadata() or {}).get(_KEY)
             if note is None:
                 raise FormatError(f"{path} is no saved head: it was not written by clipwright.")
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            # copied to aligned memory: the last bits of a product depend on where in memory a matrix starts
+            state = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a dict
             said = json.loads(note)
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
         if isinstance(error, FileNotFoundError):

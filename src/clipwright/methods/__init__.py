@@ -15,6 +15,19 @@ if TYPE_CHECKING:
 CATALOGUE: dict[str, str] = {
     "ZeroShot": "zero_shot",
     "TaskRes": "taskres",
+    "GDA": "gda",
+    "ProKeR": "proker",
+    "NearestMean": "nearest_mean",
+    "LinearProbe": "linear_probe",
+    "ZSLP": "zslp",
+    "CLAP": "clap",
+    "LPPlusPlus": "lpplusplus",
+    "CrossModal": "cross_modal",
+    "ProLIP": "prolip",
+    "CLIPAdapter": "clip_adapter",
+    "TipAdapter": "tip_adapter",
+    "TipAdapterF": "tip_adapter_f",
+    "APE": "ape",
 }
 
 
@@ -49,12 +62,16 @@ def make(name: str, **hyper_parameters: Any) -> Method:
     Raises:
         UsageError: no such method or field, or a value out of its range.
     """
+    return make_kind(get(name), **hyper_parameters)
+
+
+def make_kind(kind: type[Method], **hyper_parameters: Any) -> Method:
+    """A configured method of a class; values and errors as in `make`."""
     import dataclasses
     from typing import get_type_hints
 
     from pydantic import ValidationError
 
-    kind = get(name)
     known = [f.name for f in dataclasses.fields(kind)]  # type: ignore[arg-type] # every method is a dataclass
     for field in hyper_parameters:
         if field not in known:

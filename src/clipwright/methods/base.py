@@ -24,6 +24,13 @@ class Requirements:
     access: frozenset[Access] = frozenset({Access.FEATURES})
 
 
+def wants(*, text: bool = True, labels: bool = True, views: bool = False, validation: bool = False) -> Requirements:
+    """Requirements of a few-label method: text and labels are musts, views and validation labels may be given."""
+    needs = {Need.TEXT: text, Need.LABELS: labels}
+    optional = {Need.VIEWS: views, Need.VALIDATION: validation}
+    return Requirements(frozenset(n for n in needs if needs[n]), frozenset(n for n in optional if optional[n]))
+
+
 @dataclass(frozen=True)
 class Tags:
     """What a method is like, as data that the conformance checks and the runner read.
@@ -70,6 +77,21 @@ class Method(ABC):
             DataError: the task's features can't be used.
         """
 
+    def extend(self, fitted: Fitted, task: Task) -> Fitted:
+        """The classifier of other classes that follows from a fit, given their texts and nothing else.
+
+        Args:
+            fitted: what this configuration's `fit` returned, perhaps saved and loaded since.
+            task: the other classes and their texts, without images.
+
+        Raises:
+            NeedsError: the method can't, which is what this default says, or the task has no texts.
+        """
+        raise NeedsError(
+            f"{self.title} can't score classes that it was not fitted on, since it learns each class from its labelled "
+            "images: score the classes of the fit alone (--classes-subset base), or fit ZeroShot."
+        )
+
     def trace(self, task: Task, rules: dict[str, Any] | None = None, *, labels: bool = True) -> FitTrace:
         """A trace that says what each hyper-parameter is and where its value came from.
 
@@ -115,6 +137,7 @@ class Method(ABC):
 SUPPLY: dict[Need, str] = {
     Need.TEXT: "text features of the class names (give class names and a backbone, or text_features in the bundle)",
     Need.LABELS: "labelled images (at least one per class)",
+    Need.VALIDATION: "validation labels (--validation few-shot, or a val split)",
     Need.UNLABELED: "unlabeled images",
     Need.QUERY: "a query batch to look at",
     Need.VIEWS: "augmented views (extract with --views 10)",

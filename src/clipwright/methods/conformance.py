@@ -336,6 +336,18 @@ def hidden_labels(subject: Subject) -> None:
         raise ConformanceError("a support set labelled -1 was fitted.")
 
 
+def validation_is_named(subject: Subject) -> None:
+    """Validation labels change nothing, unless the method's optional needs name them."""
+    wants = subject.method.requires()
+    if Need.VALIDATION in wants.needs | wants.optional:
+        return
+    case = subject.example()
+    rows = example({Need.VALIDATION}).task.validation
+    assert rows is not None  # noqa: S101 - it was asked for
+    changed = subject.answer(_changed(case, validation=rows))
+    _demand(torch.equal(changed, subject.answer(case)), "validation labels changed the answer: name the need.")
+
+
 def needs_messages(subject: Subject) -> None:
     """Whatever is missing is named, with how to supply it and which methods would run."""
     from clipwright.methods import runnable
@@ -431,6 +443,7 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
         untouched_inputs,
         round_trip,
         hidden_labels,
+        validation_is_named,
         needs_messages,
         trace,
         query_answers,

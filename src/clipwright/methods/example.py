@@ -90,6 +90,7 @@ def example(
         tuple(f"class {c}" for c in range(classes)),
         maker.text() if Need.TEXT in wanted else None,
         maker.rows("support", shots, wanted) if labelled else None,
+        maker.rows("validation", 2, wanted) if Need.VALIDATION in wanted else None,
         **{name: maker.rows(name, 4, wanted) if need in wanted else None for need, name in others.items()},  # type: ignore[arg-type] # the two row fields
         projection=maker.tensor(maker.matrix) if Need.PRE_PROJECTION in wanted else None,
         access=access,

@@ -45,3 +45,7 @@ class ZeroShot(Method):
         with trace.timed():
             weight = unit_rows(class_texts(task, self.averaging)).to(working_dtype(task))
             return Fitted(LinearHead(weight, scale=task.logit_scale), trace=trace)
+
+    def extend(self, fitted: Fitted, task: Task) -> Fitted:
+        """The texts of the other classes are their classifier, whatever was fitted before."""
+        return self.fit(task)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -10,25 +10,9 @@ from numpy.typing import NDArray
 
 from clipwright.core.calibration import Temperature, fit_temperature
 from clipwright.core.folds import stratified_folds
+from clipwright.fitted import Fitted, OutOfFold
 from clipwright.methods.base import Method
 from clipwright.task import Features, Need, Task
-
-
-@dataclass(frozen=True, eq=False)
-class OutOfFold:
-    """Logits of support rows, each from a fit that did not see the row.
-
-    Attributes:
-        logits: (n, C).
-        labels: (n,) int64.
-        ids: n row identifiers, or None.
-        folds: how many fits made them; 1 when the method looks at no labels.
-    """
-
-    logits: NDArray[np.float64]
-    labels: NDArray[np.int64]
-    ids: tuple[str, ...] | None
-    folds: int
 
 
 def uses_labels(method: Method) -> bool:
@@ -37,7 +21,9 @@ def uses_labels(method: Method) -> bool:
     return Need.LABELS in wants.needs | wants.optional
 
 
-def out_of_fold_logits(method: Method, task: Task, folds: int = 5) -> tuple[OutOfFold | None, str]:
+def out_of_fold_logits(
+    method: Method, task: Task, folds: int = 5, *, fitted: Fitted | None = None
+) -> tuple[OutOfFold | None, str]:
     """Score each labelled row of a task by a fit on the other folds.
 
     Folds are stratified and depend on row identifiers and the task's seed alone. A method that looks at no labels is
@@ -47,6 +33,7 @@ def out_of_fold_logits(method: Method, task: Task, folds: int = 5) -> tuple[OutO
         method: the configured method.
         task: its support set is what is scored; other parts are passed on, validation excepted where it repeats rows.
         folds: folds at most, at least 2.
+        fitted: the fit on the whole task, whose own out-of-fold logits are taken where it made some.
 
     Returns:
         the logits, or None when there are too few labels; and one sentence saying how or why not.
@@ -54,6 +41,8 @@ def out_of_fold_logits(method: Method, task: Task, folds: int = 5) -> tuple[OutO
     support = task.support
     if support is None or not len(support):
         return None, "There are no labels, so confidences are not calibrated."
+    if fitted is not None and (made := fitted.out_of_fold) is not None:
+        return made, f"Calibrated on the labels by {made.folds}-fold cross-fitting."
     labels = support.labels.numpy()
     if not uses_labels(method):
         logits = _predict(method, replace(task, support=None), support)
@@ -76,12 +65,14 @@ def out_of_fold_logits(method: Method, task: Task, folds: int = 5) -> tuple[OutO
     return OutOfFold(logits, labels, support.ids, used), f"Calibrated on the labels by {used}-fold cross-fitting."
 
 
-def temperature(method: Method, task: Task, folds: int = 5) -> tuple[Temperature | None, str]:
+def temperature(
+    method: Method, task: Task, folds: int = 5, *, fitted: Fitted | None = None
+) -> tuple[Temperature | None, str]:
     """Temperature from out-of-fold logits when labels allow, and one sentence saying how or why not.
 
     Arguments as in `out_of_fold_logits`.
     """
-    found, reason = out_of_fold_logits(method, task, folds)
+    found, reason = out_of_fold_logits(method, task, folds, fitted=fitted)
     if found is None:
         return None, reason
     return fit_temperature(found.logits, found.labels), reason

@@ -29,6 +29,7 @@ class Evaluation:
         nll: mean negative log-likelihood, in nats.
         ece: expected calibration error over 15 bins.
         brier: mean squared distance between probabilities and the one-hot label, 0 to 2.
+        aurc: area under the risk-coverage curve, 0 to 1: how well confidence tells right answers from wrong ones.
         split: which rows were scored: ``"test"``, ``"val"`` or ``"all"`` labelled ones; after a fit ``"held out"`` or
             ``"out of fold"`` ones. Out of fold, nll, ece and brier are slightly too good: the temperature was fitted
             on the same rows.
@@ -46,6 +47,7 @@ class Evaluation:
     nll: float
     ece: float
     brier: float
+    aurc: float
     split: str = "all"
     problems: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = field(default=())
@@ -53,6 +55,32 @@ class Evaluation:
     def as_json(self) -> dict[str, Any]:
         """All figures, for programs."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class BaseToNew:
+    """A classifier of one half of the classes, measured on both halves, each among its own classes.
+
+    The figures of CoOp's base-to-new protocol (Zhou et al., Conditional Prompt Learning for Vision-Language Models,
+    CVPR 2022).
+
+    Attributes:
+        base: figures of the half that it was fitted on.
+        new: figures of the other half.
+    """
+
+    base: Evaluation
+    new: Evaluation
+
+    @property
+    def harmonic(self) -> float:
+        """Harmonic mean of the two accuracies, 0 where one of them is 0."""
+        a, b = self.base.top1, self.new.top1
+        return 2 * a * b / (a + b) if a and b else 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """All figures, for programs."""
+        return {"base": self.base.as_json(), "new": self.new.as_json(), "harmonic": self.harmonic}
 
 
 def evaluate_logits(logits: ArrayLike, labels: ArrayLike, class_names: Sequence[str], **more: Any) -> Evaluation:
@@ -89,5 +117,6 @@ def evaluate_logits(logits: ArrayLike, labels: ArrayLike, class_names: Sequence[
         nll=figures["nll"],
         ece=figures["ece"],
         brier=figures["brier"],
+        aurc=figures["aurc"],
         **more,
     )

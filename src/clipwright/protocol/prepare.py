@@ -137,7 +137,7 @@ def prepare(
     return Prepared(
         readable,
         features,
-        text_features(ref, dataset.class_names, chosen) if texts else None,
+        _class_texts(ref, dataset, chosen) if texts else None,
         chosen,
         logit_scale=extracted.logit_scale,
         projection=extracted.projection,
@@ -148,6 +148,14 @@ def prepare(
         notes=_copies(readable, contents),
         seconds=time.perf_counter() - start,
     )
+
+
+def _class_texts(ref: BackboneRef, dataset: Dataset, templates: Sequence[str]) -> TextFeatures:
+    """Texts of the class names as prompts say them; two of ImageNet's names stand for two classes each."""
+    said = dataset.prompt_names or dataset.class_names
+    unique = {name: i for i, name in enumerate(dict.fromkeys(said))}
+    found = text_features(ref, list(unique), templates)
+    return found if len(unique) == len(said) else found.of_classes(unique[name] for name in said)
 
 
 def _copies(dataset: Dataset, contents: tuple[str, ...]) -> tuple[str, ...]:

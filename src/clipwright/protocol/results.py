@@ -17,54 +17,15 @@ from numpy.typing import NDArray
 from clipwright.core.atomic import atomic_file, write_json
 from clipwright.core.errors import DataError, FormatError
 from clipwright.core.intervals import Interval, over_draws_and_samples, paired_shares
+from clipwright.protocol.schema import CELLS, PREDICTIONS
 
 KIND = "clipwright-results"
 FORMAT = 1
+Group = tuple[str, str]
+"""Data set and backbone: accuracies are only comparable within one."""
+
 _CellKey = tuple[str, str, str, int]  # data set, backbone, method, shots
-_CONFIG, _CELLS, _PREDICTIONS = "config.json", "results.parquet", "predictions.parquet"
-
-CELLS = pa.schema(
-    [
-        ("dataset", pa.string()),
-        ("backbone", pa.string()),
-        ("method", pa.string()),
-        ("shots", pa.int32()),  # 0 = no labels
-        ("draw", pa.int32()),
-        ("top1", pa.float64()),  # fractions, as all shares here
-        ("top5", pa.float64()),  # null with five classes or fewer
-        ("top10", pa.float64()),
-        ("macro", pa.float64()),
-        ("nll", pa.float64()),  # nats
-        ("ece", pa.float64()),
-        ("brier", pa.float64()),
-        ("temperature", pa.float64()),  # null where none was fitted, as the two below
-        ("nll_calibrated", pa.float64()),
-        ("ece_calibrated", pa.float64()),
-        ("seconds_fit", pa.float64()),
-        ("seconds_predict", pa.float64()),
-        ("n_test", pa.int64()),
-        ("right", pa.binary()),  # one bit per test image, in the data set's order: was it named right
-        ("labels_per_class", pa.list_(pa.int32())),  # labels the method was given, validation included
-        ("chosen", pa.string()),  # JSON: value of each hyper-parameter
-        ("how", pa.string()),  # JSON: where each value came from
-        ("notes", pa.list_(pa.string())),
-        ("seed", pa.int64()),
-    ]
-)
-
-PREDICTIONS = pa.schema(
-    [
-        ("dataset", pa.string()),
-        ("backbone", pa.string()),
-        ("method", pa.string()),
-        ("shots", pa.int32()),
-        ("draw", pa.int32()),
-        ("id", pa.string()),
-        ("label", pa.int32()),
-        ("predicted", pa.int32()),
-        ("confidence", pa.float64()),  # probability of the predicted class, after the temperature where there is one
-    ]
-)
+_CONFIG, _CELLS, _PREDICTIONS = "runs.json", "results.parquet", "predictions.parquet"
 
 
 @dataclass(frozen=True)
@@ -163,6 +124,26 @@ class Results:
         """
         return tuple(_summarise(key, rows) for key, rows in self._by_key.items())
 
+    def groups(self) -> tuple[Group, ...]:
+        """(data set, backbone) of all cells, in the order they were run."""
+        return tuple(dict.fromkeys((dataset, backbone) for dataset, backbone, _, _ in self._by_key))
+
+    def methods(self, group: Group | None = None) -> tuple[str, ...]:
+        """Names of the methods of a group, or of all, in the order they were run."""
+        return tuple(dict.fromkeys(k[2] for k in self._by_key if group is None or k[:2] == group))
+
+    def shots_of(self, method: str, group: Group) -> tuple[int, ...]:
+        """Labels per class at which a method was run, ascending."""
+        return tuple(sorted(k[3] for k in self._by_key if k[:3] == (*group, method)))
+
+    def config(self, group: Group) -> dict[str, Any]:
+        """What was run of a group, as JSON; empty where it isn't known."""
+        return next((run for run in self.runs if (run.get("dataset"), run.get("backbone")) == group), {})
+
+    def scores_a_split(self, group: Group) -> bool:
+        """Whether all draws of a group were scored on the same test images."""
+        return str(self.config(group).get("test_rule", "split")) == "split"
+
     def values(self, method: str, shots: int, group: tuple[str, str], metric: str = "top1") -> dict[int, float]:
         """A metric by draw."""
         return self._column(method, shots, group, metric)
@@ -175,7 +156,7 @@ class Results:
         Raises:
             DataError: they share no draw.
         """
-        a, b = (self._right(*side, group) for side in (one, other))
+        a, b = (self.right(*side, group) for side in (one, other))
         if one[1] == 0 and len(a) == 1:
             a = dict.fromkeys(b, next(iter(a.values())))
         elif other[1] == 0 and len(b) == 1:
@@ -185,8 +166,8 @@ class Results:
             raise DataError(f"{one[0]} at {one[1]} and {other[0]} at {other[1]} shots share no draw.")
         return paired_shares([a[d] for d in shared], [b[d] for d in shared])
 
-    def _right(self, method: str, shots: int, group: tuple[str, str]) -> dict[int, NDArray[np.uint8]]:
-        """Which test images were named right, by draw."""
+    def right(self, method: str, shots: int, group: tuple[str, str]) -> dict[int, NDArray[np.uint8]]:
+        """(n,) whether each test image was named right, by draw."""
         found = self._column(method, shots, group, "right")
         sizes = self._column(method, shots, group, "n_test")
         return {d: np.unpackbits(np.frombuffer(bits, np.uint8), count=sizes[d]) for d, bits in found.items()}
@@ -222,7 +203,7 @@ class Results:
     # --- files ------------------------------------------------------------------------------------------------
 
     def save(self, folder: Path) -> None:
-        """Write results.parquet, config.json and, where there are any, predictions.parquet, each atomically."""
+        """Write results.parquet, runs.json and, where there are any, predictions.parquet, each atomically."""
         folder.mkdir(parents=True, exist_ok=True)
         if self.predictions.num_rows:
             _write(folder / _PREDICTIONS, self.predictions)

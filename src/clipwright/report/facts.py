@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from clipwright.report.page import Fact
+from clipwright.report.elements import Fact
 from clipwright.report.text import count, duration
 
 HOW = {
@@ -16,18 +16,21 @@ HOW = {
     "user": "set by the user",
     "closed form": "a closed form",
 }
-_VALIDATION = {"none": "none", "few-shot": "min(labels, 4) further labels per class"}
+_VALIDATION = {
+    "none": "none",
+    "few-shot": "min(labels, 4) further labels per class",
+    "full": "the whole validation split",
+}
 
 
-def run_facts(config: Mapping[str, Any], command: str, seconds: float) -> tuple[Fact, ...]:
+def run_facts(config: Mapping[str, Any], seconds: float) -> tuple[Fact, ...]:
     """Facts of one run of the comparison.
 
     Args:
         config: the run's configuration, as results hold it; may be empty.
-        command: the command that was run, or empty.
         seconds: wall time of all fits and their scoring.
     """
-    facts = [Fact("Command", command, code=True)] if command else []
+    facts: list[Fact] = []
     if config:
         scored = "images of the test split" if config["test_rule"] == "split" else "images that each draw leaves"
         shots = ", ".join(str(s) for s in config["shots"])
@@ -36,13 +39,19 @@ def run_facts(config: Mapping[str, Any], command: str, seconds: float) -> tuple[
             Fact("Learned from", f"draws of {count(config['train_pool'], 'labelled image')}"),
             Fact("Scored on", f"{config['test']:,} {scored}, once, after fitting"),
             Fact("Labels per class", f"{shots}; validation: {_VALIDATION.get(config['validation'], '?')}"),
-            Fact("Draws", f"{config['draws']}, seed {config['seed']}"),
+            Fact("Draws", _draws(config)),
             *prompts(config["templates"]),
             *identity(config["backbone"], config["backbone_digest"], config["dataset_digest"]),
             Fact("Time", f"{duration(config['seconds_prepare'])} features and texts, {duration(seconds)} all fits"),
             versions(config["versions"]),
         ]
     return tuple(facts)
+
+
+def _draws(config: Mapping[str, Any]) -> str:
+    if config.get("protocol") == "coop":
+        return f"{config['draws']}, by CoOp's convention (its seeds from 1)"
+    return f"{config['draws']}, seed {config['seed']}"
 
 
 def prompts(templates: list[str]) -> list[Fact]:
@@ -69,6 +78,8 @@ def versions(found: Mapping[str, str]) -> Fact:
 
 def shown(value: Any) -> str:
     """A hyper-parameter's value in few characters."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {shown(part)}" for name, part in value.items())
     if isinstance(value, float):
         return f"{value:.4g}"
     return "none" if value is None else str(value)

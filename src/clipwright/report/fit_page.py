@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,13 @@ from clipwright.classifier import Classifier
 from clipwright.data.dataset import Dataset
 from clipwright.protocol.evaluation import Evaluation
 from clipwright.protocol.runner import versions as versions_here
+from clipwright.report.elements import Calibration, Candidate, Fact, Figures, Score, Setting
 from clipwright.report.facts import HOW, identity, prompts, shown, versions
+from clipwright.report.group_part import LISTED
 from clipwright.report.outcomes import Outcomes
-from clipwright.report.page import Fact, Headline, Page, Score, Setting
+from clipwright.report.page import Headline, Page, Part
 from clipwright.report.text import count, duration, percent
 
-_LISTED = 200  # skipped images named on the page; the rest is counted
 _WIDE = 0.2  # an interval of twenty points says little
 _BASIS = {
     "held out": ("held-out images", ""),
@@ -48,32 +49,88 @@ def fit_page(
         command: the command that was run.
     """
     card, trace = classifier.card, classifier.fitted.trace
-    method = str(card.get("method", "classifier"))
+    method = _method(card)
     spec = classifier.backbone["spec"] if classifier.backbone else "ready-made features"
-    return Page(
-        title=str(card.get("data", "A classifier")),
-        subtitle=f"{count(len(classifier.class_names), 'class', 'classes')}, {method}, backbone {spec}",
+    candidates = _candidates(card)
+    part = Part(
         headline=_headline(card, evaluation, names_alone),
         scores=_scores(classifier, evaluation, names_alone),
         scores_note="The 95 % interval covers the scored images only (Wilson), not another choice of labelled images."
         if evaluation
         else "",
+        candidates=candidates,
+        choice=str(card.get("reason", "")) if candidates else "",
         galleries=(
             *(outcomes.galleries(dataset) if outcomes else ()),
             *(guesses.unlabeled_galleries(dataset) if guesses else ()),
         ),
         classes=outcomes.class_scores() if outcomes else (),
-        classes_note=f"Counted on {evaluation.n:,} {''.join(_BASIS[evaluation.split])}." if evaluation else "",
+        counted=f"Counted on {evaluation.n:,} {''.join(_BASIS[evaluation.split])}." if evaluation else "",
         confusions=outcomes.confusions() if outcomes else (),
+        matrix=outcomes.matrix() if outcomes else None,
+        calibration=_calibration(classifier, evaluation, outcomes) if evaluation and outcomes else None,
         facts=_facts(classifier, command),
         settings=tuple(
-            Setting(method, name, shown(value), HOW.get(trace.how.get(name, ""), "not recorded"))
+            Setting(str(card.get("method")), name, shown(value), HOW.get(trace.how.get(name, ""), "not recorded"))
             for name, value in trace.chosen.items()
         ),
         notes=_notes(classifier, evaluation, names_alone),
-        skipped=tuple(skipped[:_LISTED]),
+        skipped=tuple(skipped[:LISTED]),
         n_skipped=len(skipped),
     )
+    return Page(
+        title=str(card.get("data", "A classifier")),
+        subtitle=f"{count(len(classifier.class_names), 'class', 'classes')}, {method}, backbone {spec}",
+        parts=(part,),
+    )
+
+
+def _method(card: Mapping[str, Any]) -> str:
+    """What was fitted; where the method chose among others, which it took."""
+    name = str(card.get("method", "classifier"))
+    return f"{card['picked']} (picked by {name})" if card.get("picked") else name
+
+
+def _candidates(card: dict[str, Any]) -> tuple[Candidate, ...]:
+    """The methods that a choice was made among, as the card tells; rows that it doesn't tell well are left out."""
+    rows = card.get("candidates")
+    found = [row for row in rows if isinstance(row, dict) and "method" in row] if isinstance(rows, list) else []
+    return tuple(
+        Candidate(
+            str(row["method"]),
+            **{name: _number(row.get(name)) for name in ("right", "of", "log_loss", "error", "seconds")},
+            picked=bool(row.get("picked")),
+        )
+        for row in found
+    )
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and np.isfinite(value) else None
+
+
+def _calibration(classifier: Classifier, evaluation: Evaluation, outcomes: Outcomes) -> Calibration:
+    before, after = outcomes.reliability()
+    said = Figures(
+        str(classifier.card.get("method", "classifier")),
+        ece=_pair(outcomes, evaluation, "ece", calibrated=bool(after)),
+        nll=_pair(outcomes, evaluation, "nll", calibrated=bool(after)),
+        brier=_pair(outcomes, evaluation, "brier", calibrated=bool(after)),
+        aurc=evaluation.aurc,
+        temperature=classifier.temperature if after else None,
+    )
+    note = f"Counted on {evaluation.n:,} {''.join(_BASIS[evaluation.split])}. {classifier.card.get('calibration', '')}"
+    if after and evaluation.split == "out of fold":
+        note += " The temperature was fitted on these same answers, so the figures after it are a little too good."
+    return Calibration(before, after, (said,), note.strip())
+
+
+def _pair(
+    outcomes: Outcomes, evaluation: Evaluation, name: str, *, calibrated: bool
+) -> tuple[float | None, float | None]:
+    """A figure before and after the temperature; the evaluation's is after it, where there is one."""
+    stated = float(getattr(evaluation, name))
+    return (outcomes.figures_before.get(name), stated) if calibrated else (stated, None)
 
 
 def _headline(card: dict[str, Any], evaluation: Evaluation | None, names_alone: Evaluation | None) -> Headline | None:
@@ -83,7 +140,7 @@ def _headline(card: dict[str, Any], evaluation: Evaluation | None, names_alone: 
     if not _learned(card):
         manner = ""  # one fit, from names, answered them all
     right = f"{percent(evaluation.top1)} of {evaluation.n:,} {scored} right"
-    sentence = f"{card.get('method')} names {right}, {_labels(card)}{manner}."
+    sentence = f"{_method(card)} names {right}, {_labels(card)}{manner}."
     aside = f"Names alone give {percent(names_alone.top1)} of the same images." if names_alone else ""
     return Headline(evaluation.top1, evaluation.low, evaluation.high, sentence, aside)
 
@@ -115,12 +172,19 @@ def _scores(classifier: Classifier, evaluation: Evaluation | None, names_alone: 
         e.low,
         e.high,
         seconds_fit=trace.seconds,
-        macro=e.macro,
-        labels_per_class=labels,
+        under=_used(card),
     )
     if other is None:
         return (mine,)
-    return (Score(0, "ZeroShot", other.top1, other.low, other.high, macro=other.macro, labels_per_class=0.0), mine)
+    return (Score(0, "ZeroShot", other.top1, other.low, other.high, under="names only"), mine)
+
+
+def _used(card: dict[str, Any]) -> str:
+    """Small words about labels per class, where classes differ."""
+    per_class = card.get("labels_per_class") or [0]
+    if not any(per_class):
+        return "names only"
+    return "" if min(per_class) == max(per_class) else f"{min(per_class)} to {max(per_class)}"
 
 
 def _facts(classifier: Classifier, command: str) -> tuple[Fact, ...]:
@@ -133,7 +197,7 @@ def _facts(classifier: Classifier, command: str) -> tuple[Fact, ...]:
     ]
     return (
         *([Fact("Command", command, code=True)] if command else []),
-        Fact("Method", f"{card.get('method')}. {card.get('reason', '')}"),
+        Fact("Method", f"{_method(card)}. {card.get('reason', '')}"),
         Fact("Learned from", ", ".join(["class names", *learned])),
         *(
             [Fact("Scored on", f"{count(images['held_out'], 'image')} held out, once")]

@@ -1,18 +1,22 @@
-"""From what was said of each image to galleries, class scores and the commonest mistakes."""
+"""From what was said of each image to galleries, class scores, the commonest mistakes and reliability."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from clipwright.core.folds import row_keys
 from clipwright.core.intervals import wilson
-from clipwright.core.metrics import confusion_matrix
+from clipwright.core.metrics import confusion_matrix, score_rows
 from clipwright.data.dataset import Dataset, UnreadableImageError
-from clipwright.report.page import ClassScore, Confusion, Example, Gallery
+from clipwright.report.elements import Bin, ClassScore, Confusion, Example, Gallery, Matrix
+from clipwright.report.matrix import matrix
+from clipwright.report.reliability import bins
 from clipwright.report.thumbnails import data_uri
 
 SHOWN = 12  # examples per gallery: fills rows of two, three, four and six
@@ -26,8 +30,10 @@ class Outcomes:
         ids: n row identifiers of the data set.
         label: (n,) true classes, -1 where they aren't known.
         predicted: (n,) predicted classes.
-        confidence: (n,) probabilities of the predicted classes.
+        confidence: (n,) probabilities of the predicted classes, after the temperature where one was fitted.
         class_names: C names.
+        before: (n,) the same before the temperature, or None where none was fitted.
+        figures_before: ece, nll and brier before the temperature, where they are known.
     """
 
     ids: Sequence[str]
@@ -35,12 +41,46 @@ class Outcomes:
     predicted: NDArray[np.int64]
     confidence: NDArray[np.float64]
     class_names: Sequence[str]
+    before: NDArray[np.float64] | None = None
+    figures_before: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of_logits(
+        cls,
+        ids: Sequence[str],
+        label: NDArray[np.int64],
+        logits: ArrayLike,
+        class_names: Sequence[str],
+        temperature: float | None = None,
+    ) -> Self:
+        """What (n, C) logits of labelled rows say; `temperature`, where one was fitted, has been applied to them."""
+        after = score_rows(logits, label)
+        found = cls(ids, label, after.predicted, after.confidence, class_names)
+        if temperature is None:
+            return found
+        raw = score_rows(np.asarray(logits) * temperature, label)
+        return replace(found, before=raw.confidence, figures_before=raw.summary())
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """(C, C) how often each class (row) was named each class (column)."""
+        return confusion_matrix(self.predicted, self.label, len(self.class_names))
+
+    def matrix(self) -> Matrix | None:
+        """The confusion matrix as it is shown, or None where there is nothing to count."""
+        return matrix(self.counts, self.class_names)
+
+    def reliability(self) -> tuple[tuple[Bin, ...], tuple[Bin, ...]]:
+        """Bins of confidence before and after the temperature; the second is empty where there is none."""
+        right = self.predicted == self.label
+        if self.before is None:
+            return bins(self.confidence, right), ()
+        return bins(self.before, right), bins(self.confidence, right)
 
     def class_scores(self) -> tuple[ClassScore, ...]:
         """Accuracy of each class that has images, with Wilson's interval."""
-        matrix = confusion_matrix(self.predicted, self.label, len(self.class_names))
         found = []
-        for name, row, right in zip(self.class_names, matrix, matrix.diagonal(), strict=True):
+        for name, row, right in zip(self.class_names, self.counts, self.counts.diagonal(), strict=True):
             if total := int(row.sum()):
                 interval = wilson(int(right), total)
                 found.append(ClassScore(name, int(right), total, interval.low, interval.high))
@@ -48,52 +88,58 @@ class Outcomes:
 
     def confusions(self, most: int = 6) -> tuple[Confusion, ...]:
         """The commonest mistakes, those made twice or more where any was."""
-        matrix = confusion_matrix(self.predicted, self.label, len(self.class_names))
-        totals = matrix.sum(axis=1)
-        wrong = matrix.copy()
+        totals = self.counts.sum(axis=1)
+        wrong = self.counts.copy()
         np.fill_diagonal(wrong, 0)
         order = np.argsort(-wrong, axis=None, kind="stable")[:most]
-        pairs = [(int(i) // len(matrix), int(i) % len(matrix)) for i in order]
+        pairs = [divmod(int(i), len(wrong)) for i in order]
         least = 2 if wrong.max(initial=0) >= 2 else 1
         names = self.class_names
         return tuple(
             Confusion(names[a], names[b], int(wrong[a, b]), int(totals[a])) for a, b in pairs if wrong[a, b] >= least
         )
 
-    def galleries(self, dataset: Dataset | None) -> tuple[Gallery, ...]:
-        """Some images that were named right, and the mistakes made with most confidence."""
-        right = self._mixed(np.flatnonzero(self.predicted == self.label))
+    def galleries(self, dataset: Dataset | None, shown: int = SHOWN) -> tuple[Gallery, ...]:
+        """Some images that were named right, the mistakes made with most confidence, and the least certain answers."""
+        right = self._mixed(np.flatnonzero(self.predicted == self.label), shown)
         wrong = np.flatnonzero(self.predicted != self.label)
-        wrong = wrong[np.argsort(-self.confidence[wrong], kind="stable")][:SHOWN]
-        found = [
-            Gallery("Named right", "Picked by chance, one class after another.", self._examples(right, dataset)),
-            Gallery(
+        wrong = wrong[np.argsort(-self.confidence[wrong], kind="stable")][:shown]
+        return self._galleries(
+            dataset,
+            ("Named right", "Picked by chance, one class after another.", right),
+            (
                 "Most confident mistakes",
                 "Worth a look: some may be mislabelled, others show what it can't tell apart.",
-                self._examples(wrong, dataset),
+                wrong,
             ),
-        ]
-        return tuple(g for g in found if g.examples)
+            ("Least certain", "Where it hesitates most, right or wrong.", self._doubtful(shown)),
+        )
 
-    def unlabeled_galleries(self, dataset: Dataset | None) -> tuple[Gallery, ...]:
+    def unlabeled_galleries(self, dataset: Dataset | None, shown: int = SHOWN) -> tuple[Gallery, ...]:
         """Images whose class isn't known: some of each predicted class, and those it is least sure of."""
-        some = self._mixed(np.arange(len(self.ids)))
-        doubtful = np.argsort(self.confidence, kind="stable")[:SHOWN]
-        found = [
-            Gallery(
+        return self._galleries(
+            dataset,
+            (
                 "Unlabeled images",
                 "Picked by chance, one predicted class after another.",
-                self._examples(some, dataset),
+                self._mixed(np.arange(len(self.ids)), shown),
             ),
-            Gallery(
-                "Least certain",
+            (
+                "Least certain of the unlabeled",
                 "Label these first: they are where the classifier hesitates.",
-                self._examples(doubtful, dataset),
+                self._doubtful(shown),
             ),
-        ]
-        return tuple(g for g in found if g.examples)
+        )
 
-    def _mixed(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _galleries(self, dataset: Dataset | None, *wanted: tuple[str, str, NDArray[np.int64]]) -> tuple[Gallery, ...]:
+        """Galleries of rows, those without any left out; each picture is read once."""
+        pictures = _pictures(dataset, [self.ids[i] for _, _, rows in wanted for i in rows])
+        return tuple(Gallery(title, lead, self._examples(rows, pictures)) for title, lead, rows in wanted if len(rows))
+
+    def _doubtful(self, shown: int) -> NDArray[np.int64]:
+        return np.argsort(self.confidence, kind="stable")[:shown]
+
+    def _mixed(self, rows: NDArray[np.int64], shown: int) -> NDArray[np.int64]:
         """A chance sample that takes each predicted class once before any twice; the same on every run."""
         keys = row_keys([self.ids[i] for i in rows], 0, "gallery")
         order = rows[np.argsort(keys)]
@@ -102,11 +148,10 @@ class Outcomes:
         for i in order:
             turns.append(seen.setdefault(int(self.predicted[i]), 0))
             seen[int(self.predicted[i])] += 1
-        chosen = order[np.argsort(turns, kind="stable")][:SHOWN]
+        chosen = order[np.argsort(turns, kind="stable")][:shown]
         return chosen[np.argsort(self.predicted[chosen], kind="stable")]
 
-    def _examples(self, rows: NDArray[np.int64], dataset: Dataset | None) -> tuple[Example, ...]:
-        pictures = _pictures(dataset, [self.ids[i] for i in rows])
+    def _examples(self, rows: NDArray[np.int64], pictures: Mapping[str, tuple[str, bool]]) -> tuple[Example, ...]:
         return tuple(
             Example(
                 self.ids[i],

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from clipwright import __version__
 from clipwright.core.atomic import write_bytes
-from clipwright.report.charts import accuracy_curves, series_colours
-from clipwright.report.page import Page, Score
-from clipwright.report.text import clean, count, duration, percent
+from clipwright.report.page import Page
+from clipwright.report.text import clean, count, duration, percent, points, shortened
+from clipwright.report.view import View
 
 WORST, BEST = 24, 6  # classes shown before the rest is folded away
+_OPEN = 3  # parts up to which all are unfolded
 
 
 def write(path: Path, page: Page) -> None:
@@ -27,47 +26,47 @@ def write(path: Path, page: Page) -> None:
 
 def render(page: Page) -> str:
     """The page as HTML: no script, no address outside the file, every text escaped."""
-    html: str = _template().render(
-        page=page,
-        version=__version__,
-        curves=_charts(page),
-        scale=_scale(page.scores),
-        colours=series_colours(page.curves),
-        classes=sorted(page.classes, key=lambda c: (c.share, c.name)),
-        worst=WORST,
-        best=BEST,
-        n_skipped=max(page.n_skipped, len(page.skipped)),
+    single = len(page.parts) == 1 and page.overview is None
+    views = [
+        View(part, f"p{i}", 2, page.facts, page.notes) if single else View(part, f"p{i}", 3)
+        for i, part in enumerate(page.parts, 1)
+    ]
+    html: str = (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            page=page,
+            version=__version__,
+            single=single,
+            views=views,
+            overview=View(page.overview, "all", 2) if page.overview is not None else None,
+            unfolded=len(views) <= _OPEN,
+            worst=WORST,
+            best=BEST,
+        )
     )
     return html
 
 
-def _charts(page: Page) -> dict[str, Markup]:
-    """The accuracy chart for wide and for narrow screens: lettering must not shrink with the picture."""
-    shots = {p.shots for curve in page.curves for p in curve.points}
-    if len(shots) < 2:
-        return {}
-    sizes = {"wide": (780, 400), "narrow": (360, 330)}
-    return {
-        name: Markup(accuracy_curves(page.curves, key=name, width=w, height=h))  # noqa: S704 - escaped where it is made
-        for name, (w, h) in sizes.items()
-    }
-
-
-def _scale(scores: Sequence[Score]) -> tuple[float, float]:
-    """Left and right end of the axis that the table's intervals are drawn on, rounded out to 5 %."""
-    if not scores:
-        return 0.0, 1.0
-    low, high = min(s.low for s in scores), max(s.high for s in scores)
-    return max(0.0, int(low * 20) / 20), min(1.0, -int(-high * 20 // 1) / 20)
-
-
 @cache
-def _template() -> Any:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("clipwright.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.finalize = _finalize
-    environment.filters |= {"percent": percent, "duration": duration, "counted": count, "across": _across}
-    source = files("clipwright.report").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(source)
+    environment.filters |= {
+        "percent": percent,
+        "points": points,
+        "duration": duration,
+        "counted": count,
+        "across": _across,
+        "shortened": shortened,
+    }
+    return environment
 
 
 def _finalize(value: Any) -> Any:

@@ -25,6 +25,12 @@ def percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f}\u202f%"
 
 
+def points(difference: float) -> str:
+    """A difference of fractions in percentage points with its sign, such as ``+1.3`` or ``−0.4``."""
+    value = round(100 * difference, 1)
+    return f"{value:+.1f}".replace("-", "\u2212") if value else "0.0"
+
+
 def duration(seconds: float) -> str:
     """Wall time in the unit that suits it."""
     if seconds < 0.9995:

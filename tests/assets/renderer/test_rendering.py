@@ -44,7 +44,7 @@ def test_a_batch_depends_on_seed_and_step_alone(masks: atlas.Atlas) -> None:
 
 def test_scenes_keep_their_promises(masks: atlas.Atlas) -> None:
     batch = scenes.sample(masks, 4000, seed=1, step=0)
-    noun, medium, colour, background, texture, _ = batch.table.T
+    noun, medium, colour, background, texture, size, weight, quality = batch.table.T
     assert np.array_equal(masks.noun[batch.mask], noun)
     assert np.array_equal(masks.medium[batch.mask], medium)
     assert not scenes.held_out(colour, noun).any()
@@ -52,6 +52,9 @@ def test_scenes_keep_their_promises(masks: atlas.Atlas) -> None:
     assert np.linalg.norm(rgb[colour] - rgb[background], axis=1).min() > 100
     assert set(noun.tolist()) == set(range(len(atlas.NOUNS)))
     assert set(texture.tolist()) == set(range(len(scenes.TEXTURES)))
+    assert set(size.tolist()) == set(range(len(scenes.SIZES)))
+    assert set(weight[noun < 36].tolist()) == set(range(len(scenes.WEIGHTS)))
+    assert set(quality.tolist()) == set(range(len(scenes.QUALITIES)))
 
 
 def test_one_pair_in_nine_is_held_out() -> None:

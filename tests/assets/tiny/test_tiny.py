@@ -37,7 +37,7 @@ def test_known_answers(loaded: tuple[Any, Any, tiny.PreprocessConfig]) -> None:
         }
     for name, features in found.items():
         for row, answer in zip(features, known[name], strict=True):
-            assert row[:8].tolist() == pytest.approx(answer["first"], abs=known["tolerance"])
+            assert row[:8].tolist() == pytest.approx(answer["first"], abs=known["tolerance"] * answer["norm"])
             assert row.norm().item() == pytest.approx(answer["norm"], rel=known["tolerance"])
     assert model.logit_scale.exp().item() == pytest.approx(known["logit_scale"], rel=1e-5)
 
@@ -57,7 +57,7 @@ def test_form(loaded: tuple[Any, Any, tiny.PreprocessConfig]) -> None:
     assert not model.training
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert tokenizer.vocab_size == tiny.VOCABULARY == model.vocab_size
-    assert tokenizer(["x" * 99]).shape == (1, tiny.CONTEXT_LENGTH)
+    assert tokenizer(["x " * 99]).shape == (1, tiny.CONTEXT_LENGTH)
     assert preprocess["size"] == 32
     assert preprocess["mean"] == preprocess["std"] == (0.5, 0.5, 0.5)
     assert model.visual.trunk(torch.zeros(2, 3, 32, 32)).shape == (2, 256)
@@ -74,9 +74,15 @@ def test_files_are_small_and_half_precision() -> None:
     assert found.card.read_text(encoding="utf-8").startswith("#")
 
 
-@pytest.mark.parametrize(("name", "least"), [("digits", 0.8), ("shapes", 0.85)])
-def test_names_alone_classify_the_development_part(
-    loaded: tuple[Any, Any, tiny.PreprocessConfig], name: str, least: float
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [
+        *(("digits", 0.55, 0.85), ("digits-print", 0.8, 1.0), ("letters", 0.75, 0.95), ("shapes", 0.85, 0.97)),
+        *(("shapes-sketch", 0.45, 0.75), ("shapes-stipple", 0.45, 0.75), ("shapes-colour", 0.8, 0.97)),
+    ],
+)
+def test_names_alone_classify_the_development_part_and_leave_room(
+    loaded: tuple[Any, Any, tiny.PreprocessConfig], name: str, least: float, most: float
 ) -> None:
     model, tokenizer, _ = loaded
     data = datasets.load(name)
@@ -85,7 +91,7 @@ def test_names_alone_classify_the_development_part(
         image = model.encode_image(_pixels(data.images[rows]), normalize=True)
         text = model.encode_text(tokenizer([data.templates[0].format(c) for c in data.class_names]), normalize=True)
     predicted = (image @ text.T).argmax(1).numpy()
-    assert (predicted == data.labels[rows]).mean() >= least
+    assert least <= (predicted == data.labels[rows]).mean() <= most
 
 
 def test_missing_and_damaged_files_are_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
-"""Data sets inside the package: real handwritten digits and rendered shapes, 32x32, no download.
+"""Data sets inside the package: real handwritten digits, and rendered characters and shapes, 32x32, no download.
 
-Both are computed, not stored, in exact integer arithmetic: equal bytes on every machine.
+All are computed, not stored, in exact integer arithmetic, printed characters from stored glyphs: equal bytes on every
+machine.
 """
 
 from __future__ import annotations
@@ -8,14 +9,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
+from clipwright.assets.datasets.coloured import load_coloured
 from clipwright.assets.datasets.digits import load_digits
 from clipwright.assets.datasets.embedded import EmbeddedData
+from clipwright.assets.datasets.knowledge import Knowledge, knowledge
+from clipwright.assets.datasets.letters import load_letters
+from clipwright.assets.datasets.prints import load_prints
 from clipwright.assets.datasets.shapes import load_shapes
+from clipwright.assets.datasets.sketch import load_sketch
+from clipwright.assets.datasets.stipple import load_stipple
 from clipwright.core.errors import DataError
 
-__all__ = ["EmbeddedData", "load", "names"]
+__all__ = ["EmbeddedData", "Knowledge", "knowledge", "load", "names"]
 
-_LOADERS: dict[str, Callable[[], EmbeddedData]] = {"digits": load_digits, "shapes": load_shapes}
+_LOADERS: dict[str, Callable[[], EmbeddedData]] = {
+    "digits": load_digits,
+    "shapes": load_shapes,
+    "digits-print": load_prints,
+    "letters": load_letters,
+    "shapes-sketch": load_sketch,
+    "shapes-stipple": load_stipple,
+    "shapes-colour": load_coloured,
+}
 
 
 def names() -> tuple[str, ...]:
@@ -25,7 +40,7 @@ def names() -> tuple[str, ...]:
 
 @cache
 def load(name: str) -> EmbeddedData:
-    """Make an embedded data set; takes about a second, and nothing the second time in a process.
+    """Find an embedded data set; its images are made when first asked for, in a second or two, and kept.
 
     Args:
         name: One of `names()`.

@@ -74,7 +74,7 @@ def load_digits() -> EmbeddedData:
     return EmbeddedData(
         name="digits",
         class_names=NAMES,
-        images=enlarge(bunch.images.astype(np.int64)),
+        pixels=lambda: enlarge(bunch.images.astype(np.int64)),
         labels=labels,
         split=tuple("test" if flag else "train" for flag in test),
         templates=TEMPLATES,

@@ -91,11 +91,10 @@ def draw(name: str, seed: int) -> NDArray[np.uint8]:
 def load_shapes() -> EmbeddedData:
     """Make the data set `shapes`: 14 classes, 60 images each to train and to test."""
     labels = np.repeat(np.arange(len(outlines.SHAPES), dtype=np.int64), PER_CLASS)
-    images = np.stack([draw(outlines.SHAPES[c], mix(_SEED, c, i)) for i, c in enumerate(labels.tolist())])
     return EmbeddedData(
         name="shapes",
         class_names=outlines.SHAPES,
-        images=images,
+        pixels=lambda: np.stack([draw(outlines.SHAPES[c], mix(_SEED, c, i)) for i, c in enumerate(labels.tolist())]),
         labels=labels,
         split=tuple("test" if i % 2 else "train" for i in range(len(labels))),
         templates=TEMPLATES,

@@ -1,4 +1,4 @@
-"""What is in an image: a noun in a medium, a colour, a texture and a size, on a background."""
+"""What is in an image: a noun in a medium, colour, texture, size and weight, on a background, seen well or badly."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 }
 TEXTURES: tuple[str, ...] = ("plain", "outlined", "striped", "dotted", "checkered")
 SIZES: tuple[str, ...] = ("small", "medium", "large")
-FIELDS: tuple[str, ...] = ("noun", "medium", "colour", "background", "texture", "size")
-"""The columns of a table of scenes."""
+WEIGHTS: tuple[str, ...] = ("thin", "medium", "bold")
+QUALITIES: tuple[str, ...] = ("clear", "blurry", "pixelated", "noisy")
+FIELDS: tuple[str, ...] = ("noun", "medium", "colour", "background", "texture", "size", "weight", "quality")
+"""The columns of a table of scenes, drawn independently of each other but for what can't be seen otherwise."""
 
 _CONTRAST = 130.0  # least distance in RGB between the object and its background
 
@@ -38,7 +40,8 @@ class Scenes:
 
     Attributes:
         mask: (B,) int64 index into the atlas.
-        table: (B, 6) int64, a column for each of `FIELDS`: indices into NOUNS, MEDIA, COLOURS (twice), TEXTURES, SIZES.
+        table: (B, 8) int64, a column for each of `FIELDS`: indices into NOUNS, MEDIA, COLOURS (twice), TEXTURES, SIZES,
+            WEIGHTS, QUALITIES.
     """
 
     mask: NDArray[np.int64]
@@ -105,6 +108,9 @@ def sample(atlas: Atlas, count: int, *, seed: int, step: int, handwriting: float
     # An outline needs a body: the strokes of a character are too thin for one.
     texture = np.where(character & (texture == 1), 0, texture)
     size = rng.choice(len(SIZES), size=count, p=[0.2, 0.4, 0.4])
-    return Scenes(
-        mask.astype(np.int64), np.stack([noun, medium, colour, background, texture, size], 1).astype(np.int64)
-    )
+    weight = np.where(character, rng.choice(len(WEIGHTS), size=count, p=[0.25, 0.4, 0.35]), 1)
+    # Few cells blur, coarsen or drown a texture beyond recognition: such images are drawn clear or blurred instead.
+    quality = rng.choice(len(QUALITIES), size=count, p=[0.36, 0.18, 0.3, 0.16])
+    quality = np.where(~character & (quality == 2) & (rng.random(count) < 0.6), 0, quality)
+    columns = [noun, medium, colour, background, texture, size, weight, quality]
+    return Scenes(mask.astype(np.int64), np.stack(columns, 1).astype(np.int64))

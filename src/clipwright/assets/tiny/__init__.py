@@ -1,4 +1,4 @@
-"""The embedded model: a CLIP of 2.1M parameters that knows digits, capitals and shapes, and nothing else.
+"""The embedded model: a CLIP of 2.7M parameters that knows digits, capitals and shapes, and nothing else.
 
 The folder is an ordinary open_clip folder: once `register` has told timm about the image tower,
 `open_clip.create_model("local-dir:" + str(files().folder))` builds it. `load` does that, in float32, with the cut
@@ -18,11 +18,11 @@ from clipwright.core.errors import BackboneError
 if TYPE_CHECKING:
     from open_clip import CLIP
 
-CONTEXT_LENGTH = 20
+CONTEXT_LENGTH = 36
 """Tokens the text tower reads, start and end tokens included."""
 
-VOCABULARY = 3072
-"""Tokens of the cut tokenizer: 512 bytes, CLIP's first 2,558 merges, start and end of text."""
+VOCABULARY = 6144
+"""Tokens of the cut tokenizer: 512 bytes, CLIP's first 5,630 merges, start and end of text."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def tokenizer() -> Any:
     """Make the cut tokenizer.
 
     Returns:
-        An `open_clip.tokenizer.SimpleTokenizer`: texts -> (n, 20) int64 tokens.
+        An `open_clip.tokenizer.SimpleTokenizer`: texts -> (n, 36) int64 tokens.
     """
     from open_clip.tokenizer import SimpleTokenizer
 

@@ -1,4 +1,4 @@
-"""Charts: labels that never touch, places on the axis, text that stays text."""
+"""Accuracy curves: labels that never touch, places on the axis, text that stays text."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipwright.report.charts import accuracy_curves, series_colours, spread
-from clipwright.report.page import Curve, CurvePoint
+from clipwright.report.charts.curves import accuracy_curves, spread, thinned
+from clipwright.report.elements import Curve, CurvePoint
 
 _UNIT = st.floats(0, 100)
 
@@ -49,13 +49,6 @@ def test_names_are_text_whatever_they_hold() -> None:
     svg.encode()
 
 
-def test_the_best_four_have_colours_of_their_own_and_the_rest_is_grey() -> None:
-    curves = [_curve(f"m{i}", {1: 0.1, 16: 0.1 * i}) for i in range(1, 8)]
-    found = series_colours(curves)
-    assert [found[f"m{i}"] for i in (7, 6, 5, 4)] == [f"--series-{i}" for i in (1, 2, 3, 4)]
-    assert {found[f"m{i}"] for i in (1, 2, 3)} == {"--rest"}
-
-
 @pytest.mark.parametrize("points", [{16: 0.5}, {0: 0.5}, {0: 1.0, 1: 1.0}, {1: 0.0, 2: 0.0}])
 def test_degenerate_curves_are_drawn(points: dict[int, float]) -> None:
     svg = accuracy_curves([_curve("only", points)], key="k", width=360, height=300)
@@ -66,3 +59,9 @@ def test_degenerate_curves_are_drawn(points: dict[int, float]) -> None:
 def test_the_same_curves_give_the_same_picture() -> None:
     curves = [_curve("A", {1: 0.5, 4: 0.6})]
     assert accuracy_curves(curves, key="k") == accuracy_curves(curves, key="k")
+
+
+def test_numbers_under_the_axis_that_would_touch_are_left_out_powers_of_two_last() -> None:
+    places = {s: float(i) for i, s in enumerate((0, 1, 2, 4, 8))} | {16: 5.0, 20: 5.3, 12: 4.6}
+    assert thinned(places, 0.8) == [0, 1, 2, 4, 8, 16]
+    assert thinned(places, 0.2) == [0, 1, 2, 4, 8, 12, 16, 20]

@@ -1,0 +1,302 @@
+"""Automatic choice: which method, or which blend of methods, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass as plain_dataclass
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from clipwright import methods as catalogue
+from clipwright.core.calibration import fit_temperature
+from clipwright.core.errors import NeedsError
+from clipwright.core.metrics import score_rows
+from clipwright.fitted import Fitted, FitTrace, OutOfFold
+from clipwright.heads.base import Head
+from clipwright.heads.blend import BlendHead
+from clipwright.methods.base import SUPPLY, Method, Requirements
+from clipwright.protocol.blending import blend_weights
+from clipwright.protocol.candidates import (
+    ALONE,
+    BLEND,
+    FEW_MEMBERS,
+    GAUSS,
+    MEMBERS,
+    NAMES,
+    NamesTrust,
+    candidate,
+    is_large,
+    names_trust,
+)
+from clipwright.protocol.crossfit import CrossFit, cross_fit
+from clipwright.task import Features, Need, Task
+
+Floats = NDArray[np.float64]
+
+NAME = "auto"
+FEW, ROWS = 2, 8
+"""Up to this many labels per class on average, or below this many rows that can be held out, rules decide."""
+
+ENOUGH = 6
+"""From this many labels per class on average, held-out scores can tell whether a cheaper method is as good."""
+
+
+@plain_dataclass(frozen=True, eq=False)
+class Scored:
+    """A candidate on the held-out rows.
+
+    Attributes:
+        logits: (n, C) of held-out rows, each by a fit that did not see it.
+        loss: (n,) log-loss of each row at the candidate's own best temperature, in nats.
+        right: how many rows it names right.
+        seconds: wall time of its fits.
+    """
+
+    logits: Floats
+    loss: Floats
+    right: int
+    seconds: float
+
+    @classmethod
+    def of(cls, logits: Floats, labels: NDArray[np.int64], seconds: float) -> Scored:
+        """Score logits."""
+        rows = score_rows(logits / fit_temperature(logits, labels).value, labels)
+        return cls(logits, rows.nll, int(rows.correct.sum()), seconds)
+
+
+@dataclass(frozen=True)
+class Auto(Method):
+    """Chooses among a few strong methods and a blend of them, on held-out labels where there are enough, else by rule.
+
+    1. Without labels, or with a class that has none: names alone.
+    2. How much the class names are worth is judged by the labelled images that names alone get right. From 65 % on they
+       fit; below 25 % they are left out, with a word about it; between the two, methods that lean less on names join.
+    3. With one or two labels per class on average, it is an even blend of the methods that, over many tasks, then
+       proved best.
+    4. With more, every candidate is fitted on five folds and scored on what each leaves out, and the blend gets its
+       weights on those rows. From six labels per class on average, the cheapest candidate is taken whose log-loss is
+       within `tolerance` standard errors of the blend's (paired, row by row) and that names no fewer rows right.
+    5. If names alone get more held-out rows right than what was picked, names alone are taken, and it says so.
+
+    Attributes:
+        folds: folds of the held-out scores, at least 2.
+        tolerance: standard errors within which a cheaper candidate is preferred, at least 0.
+
+    Source: this project; the evidence is on the page about choosing. The one-standard-error rule is that of Breiman et
+    al., Classification and Regression Trees, 1984.
+    """
+
+    title: ClassVar[str] = NAME
+    summary: ClassVar[str] = "whatever is there: chooses among methods and a blend of them, and says why"
+
+    folds: Annotated[int, Field(ge=2)] = 5
+    tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+
+    def requires(self) -> Requirements:
+        """Texts or labels; both where there are both."""
+        return Requirements(optional=frozenset({Need.TEXT, Need.LABELS, Need.VIEWS, Need.VALIDATION}))
+
+    def fit(self, task: Task) -> Fitted:
+        """Choose and fit.
+
+        Raises:
+            NeedsError: there are neither texts nor labels of every class.
+            DataError: the task's features can't be used.
+        """
+        trace = self.trace(task, labels=False)
+        with trace.timed():
+            return _Choice(self, task, trace).fitted()
+
+    def missing(self, task: Task) -> tuple[list[Need], list[Any]]:
+        """Nothing, where there are texts or labels of every class."""
+        able = task.text is not None or (task.support is not None and min(task.shots) > 0)
+        return ([] if able else [Need.TEXT]), []
+
+    def check(self, task: Task) -> None:
+        """Refuse a task with nothing to go by.
+
+        Raises:
+            NeedsError: says what to give.
+        """
+        if self.missing(task)[0]:
+            raise NeedsError(f"nothing can be fitted: give {SUPPLY[Need.TEXT]}, or {SUPPLY[Need.LABELS]}.")
+
+
+class _Choice:
+    """One choice in the making."""
+
+    def __init__(self, auto: Auto, task: Task, trace: FitTrace) -> None:
+        auto.check(task)
+        self.auto, self.task, self.trace = auto, task, trace
+        self.looked = False  # whether labels had a say
+
+    @property
+    def _support(self) -> Features:
+        assert self.task.support is not None  # noqa: S101 - asked for only where there are labels
+        return self.task.support
+
+    def fitted(self) -> Fitted:
+        task = self.task
+        if task.support is None or not len(task.support):
+            return self._single(NAMES, "There are class names and no labels.")
+        if min(task.shots) == 0:
+            unseen = sum(count == 0 for count in task.shots)
+            return self._single(
+                NAMES, f"{unseen} of {task.n_classes} classes have no labelled image, so the names decide."
+            )
+        self.looked = True
+        trust = names_trust(task)
+        self._warn(trust)
+        if is_large(task):
+            reason = "There are so many labelled images and classes that no fit is repeated."
+            return self._single(GAUSS if trust.level in {"fine", "doubtful"} else FEW_MEMBERS[trust.level][0], reason)
+        if ALONE[trust.level] == MEMBERS[trust.level]:
+            return self._single(MEMBERS[trust.level][0], "Without names to go by, it did best over many tasks.")
+        wanted = {name: candidate(name, task) for name in dict.fromkeys((*ALONE[trust.level], *MEMBERS[trust.level]))}
+        found = None
+        if len(self._support) > FEW * task.n_classes:
+            found = cross_fit(wanted, task, self.auto.folds)
+        if found is None or len(found.rows) < ROWS:
+            return self._by_rule(trust)
+        return self._by_score(trust, found)
+
+    def _warn(self, trust: NamesTrust) -> None:
+        share = None if trust.share is None else f"{100 * trust.share:.0f} %"
+        if trust.level == "wrong":
+            self.trace.notes.append(
+                f"The class names fit only {share} of the labelled images, so they were left out: check that the names "
+                "are in the order of the classes and say what the images show."
+            )
+        elif trust.level == "doubtful":
+            self.trace.notes.append(
+                f"The class names fit {share} of the labelled images, so methods that lean less on them were tried too."
+            )
+
+    def _by_rule(self, trust: NamesTrust) -> Fitted:
+        members = FEW_MEMBERS[trust.level]
+        reason = "There are too few labels to hold any out; over many tasks this did best at so few."
+        if len(members) == 1:
+            return self._single(members[0], reason)
+        return self._blend(dict.fromkeys(members, 1 / len(members)), reason, how="rule")
+
+    def _by_score(self, trust: NamesTrust, found: CrossFit) -> Fitted:
+        members, labels = MEMBERS[trust.level], found.labels
+        scores = {name: Scored.of(found.logits[name], labels, found.seconds[name]) for name in ALONE[trust.level]}
+        own = [found.logits[name] for name in members]
+        solved = blend_weights(own, labels)
+        weights = dict(zip(members, solved.tolist(), strict=True))
+        mixed = np.tensordot(solved, np.stack(own), axes=1)
+        scores[BLEND] = Scored.of(mixed, labels, sum(found.seconds[name] for name in members))
+        enough = len(self._support) >= ENOUGH * self.task.n_classes
+        picked, reason = cheapest_within(scores, self.auto.tolerance) if enough else (BLEND, _few(scores))
+        if NAMES in scores and scores[NAMES].right > scores[picked].right:
+            picked, reason = NAMES, f"Names alone get more held-out images right than {picked}, so they are kept."
+            self.trace.notes.append("Labels did not help here: on held-out labelled images names alone did better.")
+        held = OutOfFold(scores[picked].logits, labels, self._ids(found), found.folds)
+        self._record(scores, picked)
+        if picked == BLEND:
+            return self._blend(weights, reason, how="cross-validation", held=held)
+        return self._single(picked, reason, how="cross-validation", held=held)
+
+    def _ids(self, found: CrossFit) -> tuple[str, ...] | None:
+        ids = self._support.ids
+        return None if ids is None else tuple(ids[i] for i in found.rows.tolist())
+
+    def _record(self, scores: Mapping[str, Scored], picked: str) -> None:
+        n = len(scores[picked].loss)
+        self.trace.candidates = [
+            {
+                "method": name,
+                "log_loss": float(s.loss.mean()),
+                "error": _error(s.loss),
+                "right": s.right,
+                "of": n,
+                "seconds": round(s.seconds, 4),
+                "picked": name == picked,
+            }
+            for name, s in scores.items()
+        ]
+
+    def _single(self, name: str, reason: str, how: Any = "rule", held: OutOfFold | None = None) -> Fitted:
+        fitted = candidate(name, self.task).fit(self.task)
+        inner = {f"{name}: {key}": (value, fitted.trace.how[key]) for key, value in fitted.trace.chosen.items()}
+        self._explain(name, reason, how)
+        self.trace.chosen |= {key: value for key, (value, _) in inner.items()}
+        self.trace.how |= {key: source for key, (_, source) in inner.items()}
+        self._count([fitted])
+        self.trace.notes += fitted.trace.notes
+        return Fitted(fitted.head, trace=self.trace, out_of_fold=held)
+
+    def _blend(self, weights: Mapping[str, float], reason: str, how: Any, held: OutOfFold | None = None) -> Fitted:
+        kept = {name: weight for name, weight in weights.items() if weight > 0} or dict(weights)
+        fits = [candidate(name, self.task).fit(self.task) for name in kept]
+        heads: list[Head] = [fitted.head for fitted in fits]
+        dtype = next(t.dtype for t in heads[0].state_dict().values() if t.is_floating_point())
+        self._explain(BLEND, reason, how)
+        self.trace.chosen["weights"] = {name: float(weight) for name, weight in kept.items()}
+        self.trace.how["weights"] = how
+        self._count(fits)
+        head = BlendHead(heads, torch.tensor(list(kept.values()), dtype=dtype))
+        return Fitted(head, trace=self.trace, out_of_fold=held)
+
+    def _count(self, fits: Sequence[Fitted]) -> None:
+        """Labels that were looked at: by the choice, or by any of the fits."""
+        seen = [fitted.trace.labels_per_class for fitted in fits] + [self.task.shots if self.looked else ()]
+        self.trace.labels_per_class = tuple(max(counts) for counts in zip(*(s for s in seen if s), strict=True))
+
+    def _explain(self, name: str, reason: str, how: Any) -> None:
+        self.trace.chosen["method"], self.trace.how["method"] = name, how
+        self.trace.reason = reason
+
+
+def cheapest_within(scores: Mapping[str, Scored], tolerance: float) -> tuple[str, str]:
+    """The first candidate as good as the last, the blend: close in log-loss, and right no less often.
+
+    Args:
+        scores: candidates from the cheapest up, the blend last, on the same rows.
+        tolerance: standard errors of the paired difference in log-loss.
+
+    Returns:
+        its name, and why.
+    """
+    blend = scores[BLEND]
+    of = len(blend.loss)
+    for name, found in scores.items():
+        gap = found.loss - blend.loss
+        if name != BLEND and gap.mean() <= tolerance * _error(gap) and found.right >= blend.right:
+            return name, (
+                f"It is the cheapest within {tolerance:g} standard errors of the blend of all: {found.right} of {of} "
+                f"held-out labelled images right, log-loss {found.loss.mean():.3f} against {blend.loss.mean():.3f}."
+            )
+    return BLEND, (
+        f"No cheaper method is as good on {of} held-out labelled images: it names {blend.right} of them right, with a "
+        f"log-loss of {blend.loss.mean():.3f}."
+    )
+
+
+def _few(scores: Mapping[str, Scored]) -> str:
+    blend = scores[BLEND]
+    return (
+        "There are too few labels to tell whether a cheaper method is as good. Its weights were found on "
+        f"{len(blend.loss)} held-out labelled images, of which it names {blend.right} right."
+    )
+
+
+def _error(values: Floats) -> float:
+    return float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def configured(name: str, **hyper_parameters: Any) -> Method:
+    """A method of the catalogue, or automatic choice, by name.
+
+    Raises:
+        UsageError: no such method, or a value out of its range.
+    """
+    if name.lower() == NAME:
+        return catalogue.make_kind(Auto, **hyper_parameters)
+    return catalogue.make(name, **hyper_parameters)

@@ -1,0 +1,1 @@
+"""Charts as inline SVG: readable in light and dark, at two widths, without a script."""

@@ -1,0 +1,1 @@
+"""Makes the stored glyphs that `digits-print` and `letters` are drawn with."""
