@@ -16,7 +16,6 @@ Intervals are 95 % percentile intervals of a bootstrap over clusters (four encod
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -29,16 +28,16 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
+import numpy as np
+import torch
+from benchmarks.auto_tasks import Trial, trials
+from benchmarks.evidence import clustered, markdown, percent
 
-from benchmarks.auto_tasks import Trial, trials  # noqa: E402
-from benchmarks.evidence import clustered, markdown, percent  # noqa: E402
-from clipwright.core.errors import NeedsError  # noqa: E402
-from clipwright.core.journal import Journal  # noqa: E402
-from clipwright.methods import make, names  # noqa: E402
-from clipwright.methods.base import Method  # noqa: E402
-from clipwright.protocol.auto import Auto  # noqa: E402
+from clipwright.core.errors import NeedsError
+from clipwright.core.journal import Journal
+from clipwright.methods import make, names
+from clipwright.methods.base import Method
+from clipwright.protocol.auto import Auto
 
 SHOTS = (1, 2, 4, 8, 16)
 MANY = 50  # classes from which only 1 and 4 labels are tried, one draw, for the sake of time
@@ -75,7 +74,7 @@ def run(trial: Trial, journal: Journal, done: set[tuple[Any, ...]], draws: int) 
                 fitted = method.fit(task)
                 seconds = time.process_time() - start
                 predicted = fitted(features).argmax(1).cpu().numpy()
-                row = {"task": trial.name, "cluster": trial.cluster, "names": trial.setting.names}
+                row: dict[str, Any] = {"task": trial.name, "cluster": trial.cluster, "names": trial.setting.names}
                 row |= {"imbalanced": trial.setting.imbalanced, "shots": k, "draw": draw, "method": name}
                 row |= {"top1": float((predicted == truth).mean()), "n": len(truth), "seconds": seconds}
                 if name == "auto":
@@ -132,7 +131,10 @@ class Table:
         rows = [["regret, points", "all", *(f"{k} label{'s' * (k > 1)}" for k in numbers)]]
         for m in order.tolist():
             parts = [gaps[:, m], *(gaps[self.shots == k, m] for k in numbers)]
-            where = [self.clusters, *([c for c, s in zip(self.clusters, self.shots, strict=True) if s == k] for k in numbers)]
+            where = [
+                self.clusters,
+                *([c for c, s in zip(self.clusters, self.shots, strict=True) if s == k] for k in numbers),
+            ]
             shown = [percent(clustered(p, w)) for p, w in zip(parts, where, strict=True)]
             rows.append([f"**{self.methods[m]}**" if self.methods[m] == "auto" else self.methods[m], *shown])
         return rows

@@ -14,10 +14,9 @@ from typing import Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-
-from benchmarks.evidence import (  # noqa: E402
+import numpy as np
+import torch
+from benchmarks.evidence import (
     ENCODERS,
     class_subsets,
     dense_texts,
@@ -25,11 +24,12 @@ from benchmarks.evidence import (  # noqa: E402
     of_classes,
     weak_prompts,
 )
-from clipwright.core.rng import generator  # noqa: E402
-from clipwright.data import open_data  # noqa: E402
-from clipwright.protocol.draws import draw_order  # noqa: E402
-from clipwright.protocol.prepare import Prepared, prepare  # noqa: E402
-from clipwright.task import TextFeatures  # noqa: E402
+
+from clipwright.core.rng import generator
+from clipwright.data import open_data
+from clipwright.protocol.draws import draw_order
+from clipwright.protocol.prepare import Prepared, prepare
+from clipwright.task import TextFeatures
 
 Names = Literal["right", "third wrong", "wrong", "missing"]
 SUBSETS = ((10, 0), (5, 0))
@@ -86,7 +86,9 @@ class Trial:
         labels = self.prepared.dataset.labels
         hidden = np.full(len(labels), -1)
         hidden[self.train] = labels[self.train]
-        order = draw_order(hidden, draw, 0, ids=self.prepared.dataset.ids, class_names=self.prepared.dataset.class_names)
+        order = draw_order(
+            hidden, draw, 0, ids=self.prepared.dataset.ids, class_names=self.prepared.dataset.class_names
+        )
         counts = label_counts(shots, len(order.classes), imbalanced=self.setting.imbalanced, seed=draw)
         return np.concatenate([rows[:n] for rows, n in zip(order.classes, counts, strict=True)])
 

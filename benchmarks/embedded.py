@@ -111,7 +111,7 @@ def zero_shot_texts(prepared: Prepared, known: Knowledge) -> tuple[dict[str, Tex
 
 
 def pixels(prepared: Prepared) -> Prepared:
-    """The same rows with their pixels, reduced to `SIDE` (or `SMALL_SIDE`) squared and centred at grey, in place of features."""
+    """The same rows with their pixels, reduced to `SIDE` (or `SMALL_SIDE`) squared and centred at grey, as features."""
     images = datasets.load(prepared.dataset.name).images[[int(i) for i in prepared.dataset.ids]]
     side = SMALL_SIDE if len(prepared.dataset.class_names) > MANY_CLASSES else SIDE
     step = images.shape[1] // side

@@ -28,7 +28,8 @@ def same_numbers(one: Results, other: Results) -> bool:
 
 
 def test_nothing_finished_is_run_again(make_prepared: MakePrepared, tmp_path: Path) -> None:
-    prepared, ran = make_prepared(test=5), []
+    prepared = make_prepared(test=5)
+    ran: list[dict[str, Any]] = []
     first = run_plan(prepared, plan(calibrate=True), record=CellRecord(tmp_path), quiet=True, on_cell=ran.append)
     assert len(ran) == len(first) == 9
     again = run_plan(prepared, plan(calibrate=True), record=CellRecord(tmp_path), quiet=True, on_cell=ran.append)
@@ -42,7 +43,8 @@ def test_nothing_finished_is_run_again(make_prepared: MakePrepared, tmp_path: Pa
 def test_killed_at_any_cell_it_ends_with_the_same_numbers(
     make_prepared: MakePrepared, tmp_path: Path, whole: int, torn: int
 ) -> None:
-    prepared, ran = make_prepared(test=5), []
+    prepared = make_prepared(test=5)
+    ran: list[dict[str, Any]] = []
     expected = run_plan(prepared, plan(), record=CellRecord(tmp_path), quiet=True)
     lines = (tmp_path / FILE).read_bytes().splitlines(keepends=True)
     (tmp_path / FILE).write_bytes(b"".join(lines[:whole]) + lines[whole][:torn])
@@ -70,7 +72,8 @@ def test_what_a_cell_depends_on_makes_it_another(make_prepared: MakePrepared, tm
 def test_wanted_predictions_that_were_not_kept_make_a_cell_unfinished(
     make_prepared: MakePrepared, tmp_path: Path
 ) -> None:
-    prepared, ran = make_prepared(test=5), []
+    prepared = make_prepared(test=5)
+    ran: list[dict[str, Any]] = []
     run_plan(prepared, plan(keep=0), record=CellRecord(tmp_path), quiet=True)
     found = run_plan(prepared, plan(keep=1), record=CellRecord(tmp_path), quiet=True, on_cell=ran.append)
     assert {row["draw"] for row in ran} == {0}

@@ -275,4 +275,3 @@ def _folds(task: Task) -> Ints | None:
     folds = np.full(len(support), -1, dtype=np.int64)
     folds[several] = dealt
     return folds
-

@@ -216,4 +216,4 @@ class Bench:
 
 
 def _digest(rows: torch.Tensor) -> str:
-    return hashlib.sha256(rows.contiguous().cpu().view(torch.uint8).numpy()).hexdigest()
+    return hashlib.sha256(rows.contiguous().cpu().view(torch.uint8).numpy().tobytes()).hexdigest()
