@@ -6,9 +6,9 @@
 
 Tasks are those of benchmarks/auto_tasks.py. Each method is fitted with its defaults on the same support sets and scored
 on the same images. The oracle of a task at a number of labels is the method that is best there on average over draws,
-chosen with the test labels: nobody can use it. Draw 0 of WHU-RS19 and the development parts of the embedded data were looked
-at while the rules were made; neither is scored here. Regret is how many points a method stays behind it. A task counts for a
-method that can't run on it (no names) with what LinearProbe gives, so that it isn't blamed for it.
+chosen with the test labels: nobody can use it. Draw 0 of WHU-RS19 and the development parts of the embedded data were
+looked at while the rules were made; neither is scored here. Regret is how many points a method stays behind it. A task
+counts for a method that can't run on it (no names) with what LinearProbe gives, so that it isn't blamed for it.
 
 Intervals are 95 % percentile intervals of a bootstrap over clusters (four encoders, seven embedded data sets).
 """

@@ -69,7 +69,10 @@ def test_test_labels_reach_no_fit() -> None:
     table = data.table.set_column(column, "label", pa.array(poisoned, pa.int32()))
     other = dataclasses.replace(data, table=table)
     a, b = (cw.fit(d, backbone="tiny", shots=4, quiet=True) for d in (data, other))
-    np.testing.assert_array_equal(a.fitted.head.state_dict()["weight"], b.fitted.head.state_dict()["weight"])
+    one, two = a.fitted.head.state_dict(), b.fitted.head.state_dict()
+    assert one.keys() == two.keys()
+    for name in one:
+        np.testing.assert_array_equal(one[name], two[name])
     assert a.temperature == b.temperature
 
 
@@ -101,7 +104,8 @@ def test_unlabeled_images_and_names(folder: Path, tmp_path: Path) -> None:
     for i, path in enumerate(sorted(folder.rglob("[0-9].png"))):
         shutil.copy(path, flat / f"{i}.png")
     run = api.fit_run(flat, backbone="tiny", classes=["zero", "one", "seven"], quiet=True)
-    assert run.classifier.card["method"] == "ZeroShot"
+    assert run.classifier.card["method"] == "auto"
+    assert run.classifier.card["picked"] == "ZeroShot"
     assert run.evaluation is None
     page = api.fit_report(run, tmp_path / "out").read_text(encoding="utf-8")
     assert "Least certain" in page
@@ -167,8 +171,10 @@ def test_what_is_no_method_or_seed_is_refused_not_replaced(wrong: dict[str, Any]
 
 
 def test_hyper_parameters_want_a_method() -> None:
-    with pytest.raises(UsageError, match="name it"):
+    with pytest.raises(UsageError, match="auto has no hyper-parameter 'alpha'"):
         cw.fit("digits", backbone="tiny", hyper_parameters={"alpha": 0.3}, quiet=True)
+    with pytest.raises(UsageError, match="set them on the method itself"):
+        cw.fit("digits", backbone="tiny", method=TaskRes(), hyper_parameters={"alpha": 0.3}, quiet=True)
     with pytest.raises(UsageError, match="no method 'nonsense'"):
         cw.fit("digits", backbone="tiny", method="nonsense", quiet=True)
 

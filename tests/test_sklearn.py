@@ -107,8 +107,8 @@ def test_other_numbers_become_float64(dtype: type) -> None:
 
 
 def test_the_default_needs_no_text_and_may_use_it() -> None:
-    assert isinstance(CLIPClassifier().fit(X, Y).method_, LinearProbe)
-    assert Need.TEXT in CLIPClassifier(text_features=TEXT).fit(X, Y).method_.requires().needs
+    assert CLIPClassifier().fit(X, Y).trace_.chosen["method"] == "LinearProbe"
+    assert "ZeroShot" in {row["method"] for row in CLIPClassifier(text_features=TEXT).fit(X, Y).trace_.candidates}
     assert CLIPClassifier().fit(X, Y).score(NEW, NEW_Y) > 0.8
 
 
@@ -294,7 +294,7 @@ def test_texts_that_do_not_fit_are_refused(texts: dict[str, Any], message: str) 
         ({"method": "LinearProbe", "hyper_parameters": {"c": 1.0}}, "no hyper-parameter 'c'"),
         ({"method": "LinearProbe", "hyper_parameters": {"C": -1.0}}, "C = -1.0 is not allowed"),
         ({"method": "LinearProbe", "hyper_parameters": [1.0]}, "hyper_parameters must be a dict"),
-        ({"hyper_parameters": {"C": 1.0}}, "belong to a method that you name"),
+        ({"hyper_parameters": {"C": 1.0}}, "auto has no hyper-parameter 'C'"),
         ({"method": LinearProbe(), "hyper_parameters": {"C": 1.0}}, "belong to a method that you name"),
         ({"method": "TaskRes"}, "TaskRes needs text features"),
         ({"logit_scale": 0.0}, "logit_scale must be positive"),

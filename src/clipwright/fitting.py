@@ -263,7 +263,7 @@ def _check(dataset: Dataset, shots: int | None) -> None:
 
 def _card(prepared: Prepared, parts: Roles, task: Task, method: Method, fitted: Fitted) -> dict[str, Any]:
     dataset = prepared.dataset
-    picked = {"picked": fitted.trace.chosen["method"], "candidates": fitted.trace.candidates}
+    picked = {"picked": fitted.trace.chosen.get("method"), "candidates": fitted.trace.candidates}
     return {
         "method": method.title,
         **(picked if isinstance(method, Auto) else {}),

@@ -93,5 +93,7 @@ def test_a_configuration_is_frozen_hashable_and_equal_by_value() -> None:
 
 def test_runnable_names_what_the_task_allows() -> None:
     assert runnable(example({Need.TEXT}).task) == ("ZeroShot",)
-    assert runnable(example({Need.TEXT, Need.LABELS}).task) == names()
+    without_layer = tuple(name for name in names() if name != "ProLIP")
+    assert runnable(example({Need.TEXT, Need.LABELS}).task) == without_layer
+    assert runnable(example({Need.TEXT, Need.LABELS, Need.PRE_PROJECTION}).task) == names()
     assert runnable(example({Need.UNLABELED}).task) == ()

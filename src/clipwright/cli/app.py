@@ -21,7 +21,7 @@ VERBS: dict[str, str] = {
     "fit": "Fit a classifier to a folder, table, bundle or embedded data set.",
     "predict": "Classify images: files, folders or globs.",
     "evaluate": "Measure a classifier on labelled data.",
-    "compare": "Compare methods on labelled data over several draws, and write a report.",
+    "compare": "Compare methods over several draws of labels.",
     "report": "Write one page about finished comparisons.",
     "extract": "Compute image features once and keep them in a store.",
     "methods": "List the methods and what each needs.",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from clipwright.cli.options import Config, Debug, Json, Quiet, Seed, verb_app
+from clipwright.cli.options import Config, Debug, Json, Overwrite, Quiet, Seed, verb_app
 
 app = verb_app()
 
@@ -23,6 +23,7 @@ def report(
     ] = None,
     title: Annotated[str | None, typer.Option("--title", help="Heading of the page.")] = None,
     seed: Seed = 0,
+    overwrite: Overwrite = False,
     config: Config = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -40,6 +41,10 @@ def report(
     """
     from clipwright import Results, api
     from clipwright.cli.output import safe, say, show_json
+    from clipwright.core.errors import UsageError
+
+    if out is not None and out.is_file() and not overwrite:
+        raise UsageError(f"--out {out} is there already: name another file, or give --overwrite.")
 
     results = Results.joined([Results.load(folder) for folder in runs])
     page = out or runs[0] / "report.html"
