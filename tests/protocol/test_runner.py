@@ -19,6 +19,7 @@ from clipwright.heads.linear import LinearHead
 from clipwright.methods.base import Method, Requirements
 from clipwright.methods.taskres import TaskRes
 from clipwright.methods.zero_shot import ZeroShot
+from clipwright.protocol.auto import configured
 from clipwright.protocol.draws import support_draw
 from clipwright.protocol.prepare import Prepared
 from clipwright.protocol.results import Results
@@ -129,14 +130,15 @@ class Spy:
         self.method: Method = Wrapped(**method.hyper_parameters())
 
 
-@pytest.mark.parametrize("name", catalogue.names())
-def test_wrong_test_labels_change_no_fitted_head(make_prepared: Make, name: str) -> None:
-    clean = make_prepared(test=5)
+@pytest.mark.parametrize("shots", [2, 6])
+@pytest.mark.parametrize("name", ["auto", *catalogue.names()])
+def test_wrong_test_labels_change_no_fitted_head(make_prepared: Make, name: str, shots: int) -> None:
+    clean = make_prepared((16, 16, 16), test=5)
     poisoned = _poisoned(clean, np.flatnonzero(clean.dataset.splits == "test"))
     heads, scores = [], []
     for prepared in (clean, poisoned):
-        spy = Spy(catalogue.make(name))
-        scores.append(_run(prepared, {name: spy.method}, (0, 2), 1, validation="few-shot", calibrate=True))
+        spy = Spy(configured(name))
+        scores.append(_run(prepared, {name: spy.method}, (0, shots), 1, validation="few-shot", calibrate=True))
         heads.append(spy.states)
     assert len(heads[0]) == len(heads[1]) > 0
     for one, other in zip(*heads, strict=True):
