@@ -95,7 +95,7 @@ def test_names_alone(digits_folder: Path, tmp_path: Path, capsys: pytest.Capture
         (["--method", "Nonsense"], 2, "there is no method 'Nonsense'"),
         (["--method", "TaskRes", "--set", "alfa=1"], 2, "no hyper-parameter 'alfa'"),
         (["--method", "TaskRes", "--set", "alpha=big"], 2, "alpha"),
-        (["--set", "alpha=1"], 2, "name it instead of auto"),
+        (["--set", "alpha=1"], 2, "auto has no hyper-parameter"),
         (["--shots", "100"], 1, ""),
         (["--backbone", "openclip:nonsense@x"], 1, "nonsense"),
     ],

@@ -77,7 +77,7 @@ class Auto(Method):
     2. How much the class names are worth is judged by the labelled images that names alone get right. From 65 % on they
        fit; below 25 % they are left out, with a word about it; between the two, methods that lean less on names join.
     3. With one or two labels per class on average, it is an even blend of the methods that, over many tasks, then
-       proved best.
+       proved best; where the names are doubtful, CLIPAdapter.
     4. With more, every candidate is fitted on five folds and scored on what each leaves out, and the blend gets its
        weights on those rows. From six labels per class on average, the cheapest candidate is taken whose log-loss is
        within `tolerance` standard errors of the blend's (paired, row by row) and that names no fewer rows right.

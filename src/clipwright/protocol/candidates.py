@@ -24,6 +24,7 @@ NAMES, GAUSS, PULLED, FREE, RESIDUAL, KERNEL = (
     "TaskRes",
     "ProKeR",
 )
+ADAPTER = "CLIPAdapter"
 
 MEMBERS: dict[Trust, tuple[str, ...]] = {
     "fine": (GAUSS, PULLED, RESIDUAL),
@@ -33,7 +34,7 @@ MEMBERS: dict[Trust, tuple[str, ...]] = {
 }
 """Which methods are blended, by what the names are worth."""
 
-FEW_MEMBERS: dict[Trust, tuple[str, ...]] = MEMBERS | {"doubtful": (PULLED, FREE, RESIDUAL)}
+FEW_MEMBERS: dict[Trust, tuple[str, ...]] = MEMBERS | {"doubtful": (ADAPTER,)}
 """The same with one or two labels per class, where no weight can be found."""
 
 ALONE: dict[Trust, tuple[str, ...]] = {
