@@ -355,7 +355,7 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--group", choices=["whurs19", "embedded", "all"], default="all")
     parser.add_argument("--part", choices=["development", "test"], default="development", help="of the embedded data")
-    parser.add_argument("--validation", choices=["none", "few-shot"], default="none")
+    parser.add_argument("--sets", default="", help="only these embedded data sets, with commas between them")
     parser.add_argument("--views", type=int, default=0, help="augmented views of embedded training images")
     parser.add_argument("--fast", action="store_true", help="24 of the 60 WHU-RS19 tasks")
     parser.add_argument("--shared", type=Path)
@@ -378,10 +378,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         trials = (
             whurs19(shared_folder(options.shared), fast=options.fast)
             if group == "whurs19"
-            else embedded(options.part, views=options.views)
+            else embedded(options.part, views=options.views, only=[name for name in options.sets.split(",") if name])
         )
         for trial in trials:
-            more = {"seed": options.seed, "validation": options.validation}
+            more = {"seed": options.seed}
             outcomes.append(Outcome(trial, run_trial(trial, methods, options.shots, options.draws, **more)))
             at = f"{time.perf_counter() - start:.0f} s"
             print(f"{trial.prepared.dataset.name} done, {at}", file=sys.stderr)
