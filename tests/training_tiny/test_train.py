@@ -10,7 +10,7 @@ import torch
 from training.tiny.export import answers, half
 from training.tiny.merges import cut
 from training.tiny.model import CONFIG, build, config_text, encode, tokenizer
-from training.tiny.train import Recipe, Trainer
+from training.tiny.train import Recipe, Trainer, native_precision
 
 from clipwright.assets import tiny
 
@@ -101,3 +101,13 @@ def test_the_command_makes_a_model_that_open_clip_loads(tmp_path: Path, root: Pa
     tiny.register()
     model = open_clip.create_model(f"local-dir:{tmp_path}")
     assert model.encode_image(torch.zeros(1, 3, 32, 32)).shape == (1, 128)
+
+
+def test_half_precision_is_the_default_only_where_it_is_native(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_text("flags\t\t: fpu avx2 avx512f\n")
+    new.write_text("flags\t\t: fpu avx2 avx512_bf16 amx_tile\n")
+    assert native_precision("cpu", old) == "float32"
+    assert native_precision("cpu", new) == "bfloat16"
+    assert native_precision("cpu", tmp_path / "none") == "float32"
+    assert native_precision("cuda", old) == "bfloat16"

@@ -12,7 +12,7 @@ import torch
 from training.tiny import development
 from training.tiny.evaluate import images_per_second, zero_shot
 from training.tiny.export import export
-from training.tiny.train import Recipe, Trainer
+from training.tiny.train import Recipe, Trainer, native_precision
 
 from clipwright.assets import datasets
 
@@ -24,7 +24,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=Recipe.steps)
     parser.add_argument("--batch", type=int, default=Recipe.batch)
     parser.add_argument("--handwriting", type=float, default=Recipe.handwriting, help="share of pen-stroke characters")
-    parser.add_argument("--precision", choices=("float32", "bfloat16"), default=Recipe.precision)
+    parser.add_argument(
+        "--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="auto: bfloat16 where it is native"
+    )
     parser.add_argument("--every", type=int, default=200, help="steps between looks and checkpoints")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ...")
@@ -50,6 +52,8 @@ def main() -> None:
     # One thread: sums are then added in one order, so a second run gives the same weights on the same machine.
     torch.set_num_threads(arguments.threads)
     fields = ("seed", "steps", "batch", "handwriting", "precision")
+    if arguments.precision == "auto":
+        arguments.precision = native_precision(arguments.device)
     recipe = Recipe(**{name: getattr(arguments, name) for name in fields})
     arguments.out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(recipe, arguments.device)
