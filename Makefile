@@ -46,7 +46,7 @@ smoke: $(VENV)/.developed ## install into a bare environment of each supported P
 
 constraints: $(VENV)/.developed ## resolve constraints.txt anew
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
-		--no-emit-index-url --no-emit-find-links --extra hf --group dev pyproject.toml --output-file constraints.txt
+		--no-emit-index-url --no-emit-find-links --all-extras --group dev pyproject.toml --output-file constraints.txt
 
 clean: ## remove the environment and what was built
 	rm -rf $(VENV) site dist .mypy_cache .ruff_cache .pytest_cache

@@ -121,12 +121,15 @@ def of_classes(prepared: Prepared, classes: Sequence[int]) -> Prepared:
     return prepare(part.align([data.class_names[c] for c in classes]), None)
 
 
-def embedded(part: Part = "development", *, views: int = 0, only: Sequence[str] = ()) -> Iterator[Trial]:
-    """Every embedded data set with the embedded model."""
+def embedded(
+    part: Part = "development", *, views: int = 0, only: Sequence[str] = (), texts: bool = False
+) -> Iterator[Trial]:
+    """Every embedded data set with the embedded model, where asked with all that is written of its classes."""
     ref = resolve("tiny", device="cpu")
     for name in only or datasets.names():
         data = open_data(name)
-        prepared = prepare(data.take(data.rows("train")) if part == "development" else data, ref, quiet=True)
+        rows = data.take(data.rows("train")) if part == "development" else data
+        prepared = prepare(rows, ref, bank=name if texts else None, quiet=True)
         if views:
             prepared = add_views(prepared, pools(prepared.dataset).train, views, quiet=True)
         yield Trial(name, prepared)
@@ -162,7 +165,8 @@ def run_trial(trial: Trial, methods: dict[str, Method], shots: Sequence[int], dr
     sample = trial.prepared.task(pools(trial.prepared.dataset).train, unlabeled=[0])
     for name, method in methods.items():
         try:
-            method.check(replace(sample, query=trial.prepared.rows([0])))
+            asked = trial.prepared.granting(replace(sample, query=trial.prepared.rows([0])), method)
+            method.check(asked)
         except NeedsError as error:
             print(f"{trial.prepared.dataset.name}: {name} left out: {error}", file=sys.stderr)
             del able[name]
@@ -356,6 +360,7 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--group", choices=["whurs19", "embedded", "all"], default="all")
     parser.add_argument("--part", choices=["development", "test"], default="development", help="of the embedded data")
     parser.add_argument("--sets", default="", help="only these embedded data sets, with commas between them")
+    parser.add_argument("--texts", action="store_true", help="give methods the texts of the embedded data's own banks")
     parser.add_argument("--views", type=int, default=0, help="augmented views of embedded training images")
     parser.add_argument("--fast", action="store_true", help="24 of the 60 WHU-RS19 tasks")
     parser.add_argument("--shared", type=Path)
@@ -378,7 +383,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         trials = (
             whurs19(shared_folder(options.shared), fast=options.fast)
             if group == "whurs19"
-            else embedded(options.part, views=options.views, only=[name for name in options.sets.split(",") if name])
+            else embedded(
+                options.part,
+                views=options.views,
+                only=[name for name in options.sets.split(",") if name],
+                texts=options.texts,
+            )
         )
         for trial in trials:
             more = {"seed": options.seed}

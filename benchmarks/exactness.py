@@ -131,6 +131,12 @@ def lpplusplus(bundle: Bundle, run: Run, test: Features) -> torch.Tensor:
     return test.unit_x() @ best.weight.T + best.bias
 
 
+def coder(bundle: Bundle, run: Run, test: Features) -> torch.Tensor:
+    from clipwright.methods.coder import CODER
+
+    return CODER(beta=run["beta"], alpha=run["alpha"]).fit(bundle.task(run))(test)
+
+
 METHODS: dict[str, Callable[[Bundle, Run, Features], torch.Tensor]] = {
     "gda": gda,
     "gda_no_text": gda,
@@ -142,6 +148,8 @@ METHODS: dict[str, Callable[[Bundle, Run, Features], torch.Tensor]] = {
     "zslp_T8": prototypes,
     "clap_T8": prototypes,
     "lp++": lpplusplus,
+    "coder_fewshot": coder,
+    "coder_fewshot_init": coder,
 }
 
 
@@ -209,12 +217,35 @@ def golden_lpp(a: Arrays) -> Iterator[tuple[str, torch.Tensor]]:
     yield from {"W_after_300": last.weight, "alpha_after_300": last.alpha[None], "b_after_300": last.bias}.items()
 
 
+def golden_coder(a: Arrays) -> Iterator[tuple[str, torch.Tensor]]:
+    from clipwright.methods.coder import CODER
+    from clipwright.methods.coder_few_shot import Memory, gram_root
+
+    names, classes = tuple("abcdefgh"), torch.arange(8)
+    rows, of, kinds = [a["name_texts"]], [classes], ["name"] * 8
+    for kind, part in (("attribute", "att"), ("analogue", "ana"), ("synonym", "syno")):
+        rows.append(a[f"{part}_rows"])
+        of.append(classes.repeat_interleave(a[f"{part}_counts"]))
+        kinds += [kind] * len(a[f"{part}_rows"])
+    text = TextFeatures(torch.cat(rows), torch.cat(of), tuple(kinds))
+    for wanted, used in (("all", None), ("no_syno", ("attribute", "analogue")), ("name_only", ())):
+        method = CODER(kinds=used)  # type: ignore[arg-type] # kinds of text
+        yield f"logits_{wanted}", method.fit(Task(names, text))(Features(a["image_features"]))
+    root = gram_root(a["fs_S_no_syno"])
+    keys = unit_rows(unit_rows(a["fs_support_views"].mean(0)) @ root.T)
+    memory = Memory(unit_rows(a["fs_text_DxC"].T), root, keys, a["fs_support_labels"], 100.0)
+    x = unit_rows(a["fs_test"])
+    yield from {"fs_affinity": memory.seen(x) @ keys.T, "fs_affinity_minmax": memory.near(x)}.items()
+    yield "fs_logits", memory.head(float(a["fs_beta"]), float(a["fs_alpha"]))(x)
+
+
 VECTORS: dict[str, Callable[[Arrays], Iterator[tuple[str, torch.Tensor]]]] = {
     "gda": golden_gda,
     "tip_adapter": golden_tip_adapter,
     "taskres": golden_taskres,
     "clap": golden_clap,
     "lpp": golden_lpp,
+    "coder": golden_coder,
 }
 
 

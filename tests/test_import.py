@@ -39,7 +39,23 @@ def test_start_up_imports_nothing_heavy(code: str) -> None:
     assert not loaded_after(code) & set(HEAVY)
 
 
-@pytest.mark.parametrize("verb", ["demo", "fit", "predict", "evaluate", "extract", "methods", "backbones", "datasets"])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "demo",
+        "fit",
+        "predict",
+        "evaluate",
+        "extract",
+        "describe",
+        "generate",
+        "tune-prompt",
+        "serve",
+        "methods",
+        "backbones",
+        "datasets",
+    ],
+)
 def test_help_of_a_verb_imports_neither_torch_nor_open_clip(verb: str) -> None:
     assert not loaded_after(run_cli(verb, "--help")) & {"torch", "open_clip"}
 

@@ -13,3 +13,9 @@ def encode(model: Any, tokenizer: Any, texts: Sequence[str], batch_size: int) ->
     """(T, D) raw features of T texts by ``encode_text`` on all positions of the context."""
     tokens = tokenizer(list(texts))
     return torch.cat([model.encode_text(rows) for rows in tokens.split(batch_size)])
+
+
+@torch.inference_mode()
+def one_by_one(model: Any, tokenizer: Any, texts: Sequence[str]) -> torch.Tensor:
+    """(T, D) raw features of T texts, one text at a time, as the code of CODER encodes its knowledge."""
+    return torch.cat([model.encode_text(tokenizer([text])) for text in texts])

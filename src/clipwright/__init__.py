@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from clipwright.api import base_to_new as base_to_new
     from clipwright.api import compare as compare
     from clipwright.api import demo as demo
+    from clipwright.api import describe as describe
     from clipwright.api import evaluate as evaluate
     from clipwright.api import extract as extract
     from clipwright.api import fit as fit
     from clipwright.api import open_data as open_data
+    from clipwright.api import tune_prompt as tune_prompt
     from clipwright.classifier import Classifier as Classifier
     from clipwright.classifier import Prediction as Prediction
     from clipwright.core.errors import ClipwrightError as ClipwrightError
@@ -24,8 +26,12 @@ if TYPE_CHECKING:
     from clipwright.methods.ape import APE as APE
     from clipwright.methods.base import Method as Method
     from clipwright.methods.clap import CLAP as CLAP
+    from clipwright.methods.coder import CODER as CODER
     from clipwright.methods.cross_modal import CrossModal as CrossModal
+    from clipwright.methods.cupl import CuPL as CuPL
+    from clipwright.methods.dclip import DCLIP as DCLIP
     from clipwright.methods.gda import GDA as GDA
+    from clipwright.methods.label_propagation import LabelPropagation as LabelPropagation
     from clipwright.methods.linear_probe import LinearProbe as LinearProbe
     from clipwright.methods.lpplusplus import LPPlusPlus as LPPlusPlus
     from clipwright.methods.nearest_mean import NearestMean as NearestMean
@@ -33,6 +39,8 @@ if TYPE_CHECKING:
     from clipwright.methods.taskres import TaskRes as TaskRes
     from clipwright.methods.tip_adapter import TipAdapter as TipAdapter
     from clipwright.methods.tip_adapter_f import TipAdapterF as TipAdapterF
+    from clipwright.methods.transductive import Transductive as Transductive
+    from clipwright.methods.waffleclip import WaffleCLIP as WaffleCLIP
     from clipwright.methods.zero_shot import ZeroShot as ZeroShot
     from clipwright.methods.zslp import ZSLP as ZSLP
     from clipwright.protocol.results import Results as Results
@@ -45,7 +53,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
-    "api": ("base_to_new", "compare", "demo", "evaluate", "extract", "fit", "open_data"),
+    "api": ("base_to_new", "compare", "demo", "describe", "evaluate", "extract", "fit", "open_data", "tune_prompt"),
     "classifier": ("Classifier", "Prediction"),
     "core.errors": ("ClipwrightError",),
     "data.dataset": ("Dataset",),
@@ -53,8 +61,12 @@ _HOMES = {
     "methods.base": ("Method",),
     "methods.ape": ("APE",),
     "methods.clap": ("CLAP",),
+    "methods.coder": ("CODER",),
     "methods.cross_modal": ("CrossModal",),
+    "methods.cupl": ("CuPL",),
+    "methods.dclip": ("DCLIP",),
     "methods.gda": ("GDA",),
+    "methods.label_propagation": ("LabelPropagation",),
     "methods.linear_probe": ("LinearProbe",),
     "methods.lpplusplus": ("LPPlusPlus",),
     "methods.nearest_mean": ("NearestMean",),
@@ -62,6 +74,8 @@ _HOMES = {
     "methods.taskres": ("TaskRes",),
     "methods.tip_adapter": ("TipAdapter",),
     "methods.tip_adapter_f": ("TipAdapterF",),
+    "methods.transductive": ("Transductive",),
+    "methods.waffleclip": ("WaffleCLIP",),
     "methods.zero_shot": ("ZeroShot",),
     "methods.zslp": ("ZSLP",),
     "protocol.results": ("Results",),

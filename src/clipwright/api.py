@@ -34,7 +34,16 @@ from clipwright.protocol.transfer import (
     map_classes,
     read_class_index,
 )
+from clipwright.report.elements import Reason
 from clipwright.report.outcomes import Outcomes
+from clipwright.report.why import has_texts, reasons
+from clipwright.synthetic.describing import describe_classes as describe
+from clipwright.synthetic.endpoint import Endpoint, Prices, read_api_key
+from clipwright.synthetic.generating import Generation
+from clipwright.synthetic.generating import generate_images as generate
+from clipwright.synthetic.label_classifier import LabelClassifier, predict_labels
+from clipwright.synthetic.tune_prompt import tune_prompt
+from clipwright.texts import TextBank
 
 if TYPE_CHECKING:
     from clipwright.features import FeatureStore
@@ -42,20 +51,29 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BaseToNew",
+    "Endpoint",
     "Evaluation",
     "FitRun",
+    "Generation",
+    "LabelClassifier",
+    "Prices",
     "base_to_new",
     "compare",
     "compare_run",
     "comparison_report",
     "demo",
+    "describe",
     "evaluate",
     "extract",
     "fit",
     "fit_report",
     "fit_run",
+    "generate",
     "open_data",
+    "predict_labels",
+    "read_api_key",
     "reopened",
+    "tune_prompt",
 ]
 
 DEMO_SHOTS = (0, 1, 4, 16)
@@ -69,6 +87,7 @@ def fit(
     classes: Classes | None = None,
     shots: int | None = None,
     templates: str | Sequence[str] | None = None,
+    texts: TextBank | str | Path | None = None,
     hyper_parameters: Mapping[str, Any] | None = None,
     seed: int = 0,
     device: str | None = None,
@@ -87,6 +106,7 @@ def fit(
         classes: class names, where the data doesn't bring them.
         shots: labels per class to use; all when left out.
         templates: prompt templates, each with one ``{}``, or the name of a set such as ``"imagenet7"``.
+        texts: what else is known of the classes: a TextBank, or a file that `clipwright.texts.open_bank` reads.
         hyper_parameters: values for a method given by name.
         seed: all randomness comes from it.
         device: ``"cuda"``, ``"mps"`` or ``"cpu"``; the best there is when left out.
@@ -104,6 +124,7 @@ def fit(
         classes=classes,
         shots=shots,
         templates=templates,
+        texts=texts,
         hyper_parameters=hyper_parameters,
         seed=seed,
         device=device,
@@ -133,6 +154,7 @@ def fit_report(fitted: FitRun, out: Path, *, command: str = "") -> Path:
         outcomes=_outcomes(fitted),
         guesses=_guesses(fitted),
         dataset=fitted.prepared.dataset,
+        why=_why(fitted),
         skipped=fitted.prepared.problems,
         command=command,
     )
@@ -235,7 +257,20 @@ def _features_for(
     if dataset.bundle is not None:
         return prepare(dataset, None)
     templates = classifier.card.get("templates") or None
-    return prepare(dataset, classifier.backbone_ref(device), templates=templates, texts=texts, store=store, quiet=quiet)
+    ref = classifier.backbone_ref(device)
+    asks = classifier.asks
+    prepared = prepare(
+        dataset,
+        ref,
+        templates=templates,
+        texts=texts or asks,
+        store=store,
+        asked_names=classifier.said_names if asks else None,
+        quiet=quiet,
+    )
+    if asks:
+        classifier.attach(ref.load())
+    return prepared
 
 
 def _restricted(classifier: Classifier, columns: Ints) -> Fitted:
@@ -315,6 +350,7 @@ def compare(
     classes: Classes | None = None,
     root: Path | None = None,
     templates: str | Sequence[str] | None = None,
+    texts: TextBank | str | Path | None = None,
     validation: Validation = "none",
     protocol: Protocol = "draws",
     seed: int = 0,
@@ -337,6 +373,7 @@ def compare(
         classes: class names, where the data don't bring them.
         root: folder that benchmarks lie in.
         templates: prompt templates.
+        texts: what else is known of the classes: a TextBank, or a file that `clipwright.texts.open_bank` reads.
         validation: ``"none"``; or ``"few-shot"`` (min(shots, 4) further labels per class) or ``"full"`` (the data's
             own validation split), which runs each method that can choose on validation labels a second time with them.
         protocol: ``"draws"`` (nested, by row identifier), or ``"coop"`` (the field's draws of benchmarks, seeds 1-3).
@@ -362,6 +399,7 @@ def compare(
         classes=classes,
         root=root,
         templates=templates,
+        texts=texts,
         validation=validation,
         protocol=protocol,
         seed=seed,
@@ -457,6 +495,27 @@ def _outcomes(fitted: FitRun) -> Outcomes | None:
     classifier = fitted.classifier
     temperature = None if fitted.out_of_fold is None else classifier.temperature
     return Outcomes.of_logits(scored.ids, scored.labels, scored.logits, classifier.class_names, temperature)
+
+
+def _why(fitted: FitRun) -> tuple[tuple[Reason, ...], tuple[Reason, ...]]:
+    """What texts say for the answers, where more is known of the classes than their names."""
+    text, said = fitted.task.text, _outcomes(fitted)
+    rows = fitted.roles.held_out if said is not None else fitted.roles.unlabeled
+    if said is None or fitted.scored is None or fitted.scored.basis != "held out":
+        said = _guesses(fitted)
+        rows = fitted.roles.unlabeled
+    if text is None or said is None or not has_texts(text):
+        return (), ()
+    features = fitted.prepared.rows(rows)
+    return reasons(
+        text,
+        features,
+        said.predicted,
+        said.confidence,
+        fitted.classifier.class_names,
+        labels=said.label,
+        dataset=fitted.prepared.dataset,
+    )
 
 
 def _guesses(fitted: FitRun) -> Outcomes | None:

@@ -7,7 +7,7 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from PIL import Image
 
 from clipwright import __version__
 from clipwright.backbones import resolve
+from clipwright.backbones.endpoint import DEFAULT_TEMPLATE, EndpointBackbone
 from clipwright.core.atomic import write_bytes, write_json
 from clipwright.core.errors import BackboneError, DataError, FormatError, UsageError
 from clipwright.data.dataset import UnreadableImageError
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 KIND = "clipwright-classifier"
 FORMAT = 1
 _MANIFEST = "classifier.json"
+_PROMPT = "clipwright.prompt"
 _CONTENT = 16  # hex digits of a content hash that are kept: 64 bits tell images apart
 
 ImageLike = str | Path | Image.Image | np.ndarray
@@ -135,6 +137,25 @@ class Classifier:
                     "point at the original ones, or fit again."
                 )
 
+    @property
+    def asks(self) -> bool:
+        """Whether this classifier asks a black box for class scores, instead of taking features."""
+        return "scores" in self.fitted.head.inputs and self.backbone is not None
+
+    @property
+    def said_names(self) -> tuple[str, ...]:
+        """C class names as prompts say them."""
+        return tuple(self.card.get("said_names") or self.class_names)
+
+    def attach(self, backbone: Backbone) -> None:
+        """Let the fitted prompt be answered by a loaded backbone.
+
+        Raises:
+            NeedsError: it takes no soft prompts.
+        """
+        if self.fitted.prompt is not None and self.fitted.box is None:
+            self.fitted = replace(self.fitted, box=backbone.soft_prompts(self.said_names))
+
     def logits(self, features: Features) -> torch.Tensor:
         """(n, C) logits of features, before the temperature."""
         return self.fitted(features)
@@ -197,6 +218,7 @@ class Classifier:
         if batch_size < 1:
             raise UsageError(f"batch_size must be at least 1; it is {batch_size}.")
         backbone = self.backbone_ref().load()
+        self.attach(backbone)
         reader = FileReader()
         numbered = ((str(i) if isinstance(x, Image.Image | np.ndarray) else str(x), x) for i, x in enumerate(images))
 
@@ -212,8 +234,29 @@ class Classifier:
             ahead = [pool.submit(decode, item) for item in next(batches, [])]
             while ahead:
                 following = [pool.submit(decode, item) for item in next(batches, [])]
-                yield _batch(backbone, [job.result() for job in ahead])
+                yield self._batch(backbone, [job.result() for job in ahead])
                 ahead = following
+
+    def _batch(self, backbone: Backbone, decoded: list[tuple[str, np.ndarray | str]]) -> tuple[list[Answer], Features]:
+        # By place, not by path: one path may be given twice, and an image's number may read like a path.
+        answers: list[Answer] = [(path, pixels if isinstance(pixels, str) else None) for path, pixels in decoded]
+        pixels = [pixels for _, pixels in decoded if not isinstance(pixels, str)]
+        if not pixels:
+            return answers, Features(torch.empty(0, backbone.dim))
+        stacked = torch.from_numpy(np.stack(pixels))
+        if self.asks and isinstance(backbone, EndpointBackbone):
+            return answers, self._asked(backbone, stacked)
+        encoded = backbone.images(stacked)
+        return answers, Features(encoded.x, pre_projection=encoded.pre_projection)
+
+    def _asked(self, backbone: EndpointBackbone, pixels: torch.Tensor) -> Features:
+        """Handles of images, and their scores where no prompt of our own asks for them later."""
+        handles = backbone.upload(pixels)
+        scores = None
+        if self.fitted.prompt is None:
+            templates = self.card.get("templates") or (DEFAULT_TEMPLATE,)
+            scores = backbone.scores(handles, self.said_names, templates)
+        return Features(torch.empty(len(handles), 0), scores=scores, handles=tuple(handles))
 
     # --- saving -----------------------------------------------------------------------------------------------
 
@@ -236,17 +279,20 @@ class Classifier:
         The manifest is replaced last and names the weights by their hash, so a kill leaves the old or the new one.
 
         Raises:
-            UsageError: the folder holds a classifier already and `overwrite` is false, or the fit changed the tower or
-                made a prompt, which this version can't write.
+            UsageError: the folder holds a classifier already and `overwrite` is false, or the fit changed the tower,
+                which this version can't write.
         """
-        if self.fitted.tower is not None or self.fitted.prompt is not None:
-            raise UsageError("a classifier with a changed tower or a prompt can't be saved yet: keep it in memory.")
+        if self.fitted.tower is not None:
+            raise UsageError("a classifier with a changed tower can't be saved yet: keep it in memory.")
         folder = Path(path)
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"{folder} is a file: give a folder to save the classifier to.")
         if (folder / _MANIFEST).exists() and not overwrite:
             raise UsageError(f"{folder} holds a classifier already: choose another folder, or allow overwriting.")
-        blob = safetensors.torch.save(head_state(self.fitted.head))
+        state = head_state(self.fitted.head)
+        if self.fitted.prompt is not None:
+            state[_PROMPT] = self.fitted.prompt.detach().float().cpu().contiguous()
+        blob = safetensors.torch.save(state)
         sha = hashlib.sha256(blob).hexdigest()
         weights = f"head-{sha[:12]}.safetensors"
         write_bytes(folder / weights, blob)
@@ -269,8 +315,9 @@ class Classifier:
         saved = _manifest(folder)
         blob = _weights(folder, saved)
         try:
-            head = restore_head(saved["head"], safetensors.torch.load(blob))
-            fitted = Fitted(head, trace=FitTrace(**saved["trace"]))
+            state = safetensors.torch.load(blob)
+            prompt = state.pop(_PROMPT, None)
+            fitted = Fitted(restore_head(saved["head"], state), prompt=prompt, trace=FitTrace(**saved["trace"]))
             return cls(
                 fitted,
                 saved["class_names"],
@@ -316,16 +363,6 @@ def _rgb(image: ImageLike, reader: FileReader) -> Image.Image:
             raise DataError(f"an image array must be (H, W, 3) uint8; it is {image.shape} {image.dtype}.")
         return Image.fromarray(image)
     return reader.read(str(image)).image
-
-
-def _batch(backbone: Backbone, decoded: list[tuple[str, np.ndarray | str]]) -> tuple[list[Answer], Features]:
-    # By place, not by path: one path may be given twice, and an image's number may read like a path.
-    answers: list[Answer] = [(path, pixels if isinstance(pixels, str) else None) for path, pixels in decoded]
-    pixels = [pixels for _, pixels in decoded if not isinstance(pixels, str)]
-    if not pixels:
-        return answers, Features(torch.empty(0, backbone.dim))
-    encoded = backbone.images(torch.from_numpy(np.stack(pixels)))
-    return answers, Features(encoded.x, pre_projection=encoded.pre_projection)
 
 
 def _span(counts: Sequence[int]) -> str:

@@ -21,6 +21,7 @@ from clipwright.protocol.record import CellRecord
 from clipwright.protocol.results import Results
 from clipwright.protocol.runner import run_plan
 from clipwright.protocol.splits import pools
+from clipwright.texts import TextBank
 
 Methods = Sequence[str | Method] | Mapping[str, str | Method]
 Sources = Source | Sequence[Source]
@@ -52,6 +53,7 @@ def compare_run(
     root: Path | None = None,
     templates: str | Sequence[str] | None = None,
     validation: Validation = "none",
+    texts: TextBank | str | Path | None = None,
     protocol: Protocol = "draws",
     seed: int = 0,
     device: str | None = None,
@@ -78,7 +80,9 @@ def compare_run(
     record = CellRecord(out) if out is not None else None
     parts = []
     for dataset, spec in _pairs(opened, backbone):
-        prepared = prepared_data(dataset, backbone=spec, templates=templates, device=device, store=store, quiet=quiet)
+        prepared = prepared_data(
+            dataset, backbone=spec, templates=templates, texts=texts, device=device, store=store, quiet=quiet
+        )
         if views:
             prepared = add_views(prepared, pools(prepared.dataset).train, views, seed=seed, quiet=quiet)
         parts.append(run_plan(prepared, plan, record=record, quiet=quiet, on_cell=on_cell))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from clipwright.core.errors import DataError, NeedsError
 from clipwright.heads.base import Head
-from clipwright.task import Features
+from clipwright.task import BlackBox, Features
 
 Source = Literal["fixed", "rule", "cross-validation", "validation", "user", "closed form"]
 
@@ -30,6 +30,7 @@ class FitTrace:
         losses: training loss per epoch, where there is training.
         seconds: wall time of the fit.
         calls: requests that the fit made to an endpoint.
+        spent: what a black box was asked for, see `clipwright.task.Spent`; empty where there was none.
         tokens: tokens of those requests and their answers.
         notes: anything the user should know, one sentence each.
         reason: why this method was picked, where one was, in one sentence.
@@ -42,6 +43,7 @@ class FitTrace:
     losses: list[float] = field(default_factory=list)
     seconds: float = 0.0
     calls: int = 0
+    spent: dict[str, int] = field(default_factory=dict)
     tokens: int = 0
     notes: list[str] = field(default_factory=list)
     reason: str = ""
@@ -81,7 +83,8 @@ class Fitted:
     Attributes:
         head: the inductive answer for any image.
         tower: changed weights of the image tower, or None.
-        prompt: a soft prompt that a black box must be sent at prediction, or None.
+        prompt: (m, d) soft prompt that a black box must be sent at prediction, or None.
+        box: the black box that answers it, or None; it isn't saved.
         query_logits: (n, C) answer for `task.query` of a transductive method, or None.
         trace: how the fit came about.
         out_of_fold: logits of the support rows by fits that did not see them, where the fit made them anyway.
@@ -93,6 +96,7 @@ class Fitted:
     head: Head
     tower: Any = None
     prompt: torch.Tensor | None = None
+    box: BlackBox | None = None
     query_logits: torch.Tensor | None = None
     trace: FitTrace = field(default_factory=FitTrace)
     out_of_fold: OutOfFold | None = None
@@ -112,9 +116,28 @@ class Fitted:
         """
         tensors = []
         for name in self.head.inputs:
-            value = features.x if name == "image" else getattr(features, name, None)
+            value = self._prompted(features) if name == "scores" and self.prompt is not None else _part(features, name)
             if value is None:
                 raise NeedsError(f"this classifier needs {name} features: extract them with the images.")
             tensors.append(value)
         logits: torch.Tensor = self.head(*tensors)
         return logits
+
+    def _prompted(self, features: Features) -> torch.Tensor:
+        """(n, 1, C) scores that the black box gives the images under the prompt that was fitted."""
+        assert self.prompt is not None  # noqa: S101 - the caller looked
+        if self.box is None:
+            raise NeedsError("this classifier asks a black box with its own prompt: load it with its endpoint at hand.")
+        if features.handles is None:
+            raise NeedsError("this classifier asks a black box about images: send them first, and give their handles.")
+        if not features.handles:
+            return torch.zeros(0, 1, self.head.n_classes)
+        return self.box.prompt_scores(self.prompt[None], features.handles)[0][:, None]
+
+
+def _part(features: Features, name: str) -> torch.Tensor | None:
+    """What a head's input is called in `Features`; an (n, 0) clean view is none."""
+    if name == "image":
+        return features.x if features.dim or not len(features) else None
+    value: torch.Tensor | None = getattr(features, name, None)
+    return value

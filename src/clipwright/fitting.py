@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -24,8 +24,9 @@ from clipwright.protocol.auto import Auto, configured
 from clipwright.protocol.calibrate import out_of_fold_logits
 from clipwright.protocol.draws import support_draw
 from clipwright.protocol.evaluation import Evaluation, evaluate_logits
-from clipwright.protocol.prepare import Prepared, add_views, prepare
+from clipwright.protocol.prepare import Prepared, add_views, prepare, said_names
 from clipwright.task import Task
+from clipwright.texts import TextBank
 
 Source = str | Path | Dataset
 Classes = str | Path | Sequence[str]
@@ -73,6 +74,7 @@ def prepared_data(
     backbone: str | None = None,
     classes: Classes | None = None,
     templates: str | Sequence[str] | None = None,
+    texts: TextBank | str | Path | None = None,
     device: str | None = None,
     store: Path | None = None,
     quiet: bool = False,
@@ -80,15 +82,15 @@ def prepared_data(
     """Open data and make features of it; a bundle brings its own.
 
     Raises:
-        UsageError: a backbone was named for a bundle.
+        UsageError: a backbone or texts were named for a bundle.
     """
     dataset = open_data(data, classes)
     if dataset.bundle is not None:
         if backbone is not None:
             raise UsageError(f"{dataset.name} is a feature bundle and brings its own features: leave the backbone out.")
-        return prepare(dataset, None, templates=templates)
+        return prepare(dataset, None, templates=templates, bank=texts)
     ref = resolve(backbone or DEFAULT, device=device)
-    return prepare(dataset, ref, templates=templates, store=store, quiet=quiet)
+    return prepare(dataset, ref, templates=templates, bank=texts, store=store, quiet=quiet)
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,12 +201,18 @@ class FitRun:
     def names_alone(self) -> Evaluation | None:
         """What names alone give on the same rows, or None where there are no texts or nothing was scored."""
         alone = "ZeroShot" in (self.method.title, self.classifier.card.get("picked"))
-        if self.scored is None or alone or self.task.text is None:
+        if self.scored is None or alone:
             return None
         held = self.scored.basis == "held out"
         rows = self.roles.held_out if held else self.roles.support
-        fitted = catalogue.make("ZeroShot").fit(self.prepared.task(seed=self.task.seed))
-        logits = fitted(self.prepared.rows(rows)).double().cpu().numpy()
+        scores = self.prepared.rows(rows).scores
+        if scores is not None:
+            logits = scores.double().mean(1).cpu().numpy()
+        elif self.task.text is not None:
+            fitted = catalogue.make("ZeroShot").fit(self.prepared.task(seed=self.task.seed))
+            logits = fitted(self.prepared.rows(rows)).double().cpu().numpy()
+        else:
+            return None
         labels = self.prepared.dataset.labels[rows]
         return evaluate_logits(logits, labels, self.classifier.class_names, split=self.scored.basis)
 
@@ -217,11 +225,13 @@ def fit_run(
     classes: Classes | None = None,
     shots: int | None = None,
     templates: str | Sequence[str] | None = None,
+    texts: TextBank | str | Path | None = None,
     hyper_parameters: Mapping[str, Any] | None = None,
     seed: int = 0,
     device: str | None = None,
     views: int = 0,
     store: Path | None = None,
+    workspace: Path | None = None,
     quiet: bool = False,
 ) -> FitRun:
     """Fit as `clipwright.fit` does, and return what a report needs besides; arguments as there."""
@@ -229,13 +239,16 @@ def fit_run(
         raise UsageError(f"seed must be a whole number; it is {seed!r}.")
     opened = open_data(data, classes)
     _check(opened, shots)
-    prepared = prepared_data(opened, backbone=backbone, templates=templates, device=device, store=store, quiet=quiet)
+    prepared = prepared_data(
+        opened, backbone=backbone, templates=templates, texts=texts, device=device, store=store, quiet=quiet
+    )
     dataset = prepared.dataset
     parts = roles(dataset, shots, seed)
     if views and len(parts.support):
         prepared = add_views(prepared, parts.support, views, seed=seed, quiet=quiet)
     task = prepared.task(parts.support, validation=parts.validation, unlabeled=parts.unlabeled, seed=seed)
     chosen, reason = _method(method, hyper_parameters or {})
+    task = replace(prepared.granting(task, chosen), workspace=workspace, quiet=quiet)
     chosen.check(task)
     fitted = chosen.fit(task)
     held, calibration = out_of_fold_logits(chosen, task, fitted=fitted)
@@ -270,6 +283,7 @@ def _card(prepared: Prepared, parts: Roles, task: Task, method: Method, fitted: 
         "data": dataset.name,
         "data_digest": dataset.digest,
         "templates": list(prepared.templates),
+        **({} if (said := said_names(dataset)) == dataset.class_names else {"said_names": list(said)}),
         "labels_per_class": list(fitted.trace.labels_per_class),
         "images": {role: len(rows) for role, rows in vars(parts).items()},
         "seed": task.seed,

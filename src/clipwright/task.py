@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import torch
@@ -37,6 +38,7 @@ class Need(StrEnum):
     SECOND = "second"
     RAW_NORMS = "raw_norms"
     IMAGES = "images"
+    SCORES = "scores"
 
 
 class Access(StrEnum):
@@ -49,6 +51,31 @@ class Access(StrEnum):
     LABELS = "labels"
 
 
+@dataclass
+class Spent:
+    """What a black box has been asked for.
+
+    Attributes:
+        prompts: soft prompts that were evaluated.
+        scorings: pairs of an image and a prompt that were scored.
+        texts: texts that were encoded: prompts times classes.
+        images: images that were sent or encoded.
+        requests: requests over the network, those answered from the cache left out.
+        bytes_sent: bytes of their bodies.
+        bytes_received: bytes of the answers.
+        cached: answers that the cache held: of a prompt and some images, of texts, or of images.
+    """
+
+    prompts: int = 0
+    scorings: int = 0
+    texts: int = 0
+    images: int = 0
+    requests: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    cached: int = 0
+
+
 @runtime_checkable
 class Tower(Protocol):
     """A model whose weights and gradients are at hand."""
@@ -58,9 +85,27 @@ class Tower(Protocol):
 
 @runtime_checkable
 class BlackBox(Protocol):
-    """A model that only answers queries."""
+    """A model that only answers queries, asked about the classes of one task.
+
+    Every class name is said as SOS, a context of m vectors that all classes share, the name, a full stop and the end
+    token. Images are named by handles.
+
+    Attributes:
+        access: what may be asked.
+        spent: what answering has cost so far.
+    """
 
     access: frozenset[Access]
+    spent: Spent
+
+    def context(self, words: str) -> torch.Tensor:
+        """(m, d) float32 token embeddings of some words: where a soft prompt starts from."""
+
+    def prompt_features(self, contexts: torch.Tensor) -> torch.Tensor:
+        """(P, C, D) raw float32 text features of all classes under P contexts (P, m, d); needs ``features``."""
+
+    def prompt_scores(self, contexts: torch.Tensor, handles: Sequence[str]) -> torch.Tensor:
+        """(P, n, C) float32 class scores, logit scale times cosine, of n images under P contexts (P, m, d)."""
 
 
 _SCAN = 1 << 22  # elements looked at in one go
@@ -130,12 +175,15 @@ class Features:
     """Image features, row by row.
 
     Attributes:
-        x: (n, D) clean view, raw (not normalised unless `unit`), floating point of any width.
+        x: (n, D) clean view, raw (not normalised unless `unit`), floating point of any width; (n, 0) where a black box
+            keeps its features to itself.
         y: (n,) int64 class indices, -1 = unlabeled; None = nothing is labelled.
         ids: n row identifiers, or None.
         views: (n, V, D) augmented views, raw like `x`, or None.
         pre_projection: (n, D') before the tower's last matrix, or None.
         second: (n, D2) features of another tower, or None.
+        scores: (n, S, C) class scores of S models that tell nothing else, as logits; (n, C) of a single one; or None.
+        handles: n names by which a black box knows the images, or None.
         unit: whether `x` was given with its norms already lost.
         source: decodes image i on demand, or None.
 
@@ -149,6 +197,8 @@ class Features:
     views: torch.Tensor | None = field(default=None, kw_only=True)
     pre_projection: torch.Tensor | None = field(default=None, kw_only=True)
     second: torch.Tensor | None = field(default=None, kw_only=True)
+    scores: torch.Tensor | None = field(default=None, kw_only=True)
+    handles: tuple[str, ...] | None = field(default=None, kw_only=True)
     unit: bool = field(default=False, kw_only=True)
     source: Callable[[int], Any] | None = field(default=None, kw_only=True)
 
@@ -163,14 +213,22 @@ class Features:
             if (value := getattr(self, name)) is not None:
                 _put(self, name, _tensor(value, name, dims))
                 _finite(getattr(self, name), name)
-        if self.ids is not None:
-            _put(self, "ids", tuple(self.ids))
-        for name in ("y", "ids", "views", "pre_projection", "second"):
+        self._check_scores()
+        for name in ("ids", "handles"):
+            if getattr(self, name) is not None:
+                _put(self, name, tuple(getattr(self, name)))
+        for name in ("y", "ids", "views", "pre_projection", "second", "scores", "handles"):
             value = getattr(self, name)
             if value is not None and len(value) != len(self.x):
                 raise DataError(f"{name} has {len(value)} rows but there are {len(self.x)} image features.")
         if self.views is not None and self.views.shape[2] != self.x.shape[1]:
             raise DataError(f"views have {self.views.shape[2]} dimensions but the clean view has {self.x.shape[1]}.")
+
+    def _check_scores(self) -> None:
+        if self.scores is not None:
+            scores = _tensor(self.scores, "scores", (2, 3))
+            _put(self, "scores", scores[:, None] if scores.ndim == 2 else scores)
+            _finite(scores, "scores")
 
     def __len__(self) -> int:
         return len(self.x)
@@ -198,8 +256,9 @@ class Features:
         changes: dict[str, Any] = {
             f.name: v[rows] for f in fields(self) if isinstance(v := getattr(self, f.name), torch.Tensor)
         }
-        if self.ids is not None:
-            changes["ids"] = tuple(self.ids[i] for i in numbers)
+        for name in ("ids", "handles"):
+            if (kept := getattr(self, name)) is not None:
+                changes[name] = tuple(kept[i] for i in numbers)
         if source is not None:
             changes["source"] = lambda i: source(numbers[i])
         return self._with(changes)
@@ -358,7 +417,9 @@ class Task:
         projection: (D', D) last matrix of the image tower, for `pre_projection` features, or None.
         projection_bias: (D,) vector added after it, or None (CLIP's ResNets have one).
         access: the model itself, where a method may use more than stored features.
+        workspace: a folder where a long fit keeps what it has done so far, so that it can go on after a kill, or None.
         seed: all randomness of a fit comes from here.
+        quiet: whether a long fit keeps its progress to itself.
 
     Raises:
         DataError: names repeat, labels lie outside the classes, or widths differ.
@@ -374,7 +435,9 @@ class Task:
     projection: torch.Tensor | None = field(default=None, kw_only=True)
     projection_bias: torch.Tensor | None = field(default=None, kw_only=True)
     access: Tower | BlackBox | None = field(default=None, kw_only=True)
+    workspace: Path | None = field(default=None, kw_only=True)
     seed: int = field(default=0, kw_only=True)
+    quiet: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
         _put(self, "class_names", tuple(self.class_names))
@@ -389,6 +452,13 @@ class Task:
         for name in ("support", "validation"):
             if (rows := getattr(self, name)) is not None:
                 self._check_labels(rows, name)
+        for name in ("support", "validation", "unlabeled", "query"):
+            scores = rows.scores if (rows := getattr(self, name)) is not None else None
+            if scores is not None and scores.shape[2] != len(self.class_names):
+                raise DataError(
+                    f"scores of the {name} set are those of {scores.shape[2]} classes, "
+                    f"but there are {len(self.class_names)} class names: ask for the scores of these classes."
+                )
         for name in ("unlabeled", "query"):
             if (rows := getattr(self, name)) is not None:
                 _put(self, name, rows.without_labels())
@@ -460,15 +530,20 @@ class Task:
             and bool(rows)
             and all(f.pre_projection is not None for f in rows),
             Need.SECOND: bool(rows) and all(f.second is not None for f in rows),
-            Need.RAW_NORMS: bool(rows) and not any(f.unit for f in rows),
+            Need.RAW_NORMS: bool(rows) and not any(f.unit or not f.dim for f in rows),
             Need.IMAGES: bool(rows) and all(f.source is not None for f in rows),
+            Need.SCORES: bool(rows)
+            and (all(f.scores is not None for f in rows) or (self.text is not None and all(f.dim for f in rows))),
         }
         return frozenset(need for need, met in have.items() if met)
 
     def grants(self) -> frozenset[Access]:
-        """The capabilities of the model behind this task; stored features count as ``features``."""
+        """The capabilities of the model behind this task; stored features count as ``features`` and ``scores``."""
         granted = self.access.access if self.access is not None else frozenset()
-        return granted | {Access.FEATURES}
+        rows = [f for n in ("support", "validation", "unlabeled", "query") if (f := getattr(self, n)) is not None]
+        if all(f.dim for f in rows):
+            return granted | {Access.FEATURES, Access.SCORES}
+        return granted - {Access.FEATURES} | ({Access.SCORES} if all(f.scores is not None for f in rows) else set())
 
 
 def check_class_names(names: Iterable[str]) -> None:

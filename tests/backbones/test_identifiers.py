@@ -20,6 +20,8 @@ from clipwright.core.errors import UsageError
         ("hf:/w/folder", Identifier("hf", path=Path("/w/folder"))),
         ("folder:/w/folder", Identifier("folder", path=Path("/w/folder"))),
         (" tiny ", Identifier("tiny")),
+        ("endpoint:http://127.0.0.1:8000/", Identifier("endpoint", "http://127.0.0.1:8000")),
+        ("endpoint:https://models.example/v1", Identifier("endpoint", "https://models.example/v1")),
     ],
 )
 def test_forms(spec: str, wanted: Identifier) -> None:
@@ -49,6 +51,9 @@ def test_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "hf:",
         "folder:",
         "http://x",
+        "endpoint:",
+        "endpoint:127.0.0.1:8000",
+        "endpoint:http://",
     ],
 )
 def test_everything_else_is_answered_with_the_forms(spec: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from clipwright.cli.app import run
+from clipwright.core.answers import Answers, answer_key
 from clipwright.core.home import home
 
 
@@ -55,3 +56,11 @@ def test_rm_does_not_follow_links(filled: Path, tmp_path: Path) -> None:
     (filled / "link").symlink_to(tmp_path)
     assert run(["cache", "rm", "link"]) == 0
     assert (tmp_path / "precious.txt").exists()
+
+
+def test_answers_of_endpoints_are_among_it(capsys: pytest.CaptureFixture[str]) -> None:
+    Answers().put(answer_key("asked"), b"answered")
+    assert run(["cache", "ls", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["entries"] == [{"name": "answers", "files": 1, "bytes": 40}]
+    assert run(["cache", "rm", "answers"]) == 0
+    assert Answers().get(answer_key("asked")) is None

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from clipwright import Classifier
 from clipwright.cli.app import run
@@ -114,3 +118,22 @@ def test_what_cannot_be_fitted_is_one_sentence(
     assert says.lower() in last.lower()
     assert "Unexpected" not in last
     assert "failed:" in (tmp_path / "out" / "log.txt").read_text()
+
+
+def test_a_killed_search_goes_on(digits_folder: Path, tmp_path: Path) -> None:
+    """SIGKILL in the middle of a search for a prompt; the same command ends where an uninterrupted one does."""
+    command = [sys.executable, "-m", "clipwright.cli", "fit", str(digits_folder), "--backbone", "tiny", "--shots", "4"]
+    command += ["--method", "CraFT", "--set", "budget=1200", "--quiet", "--out"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run([*command, str(whole)], check=True, capture_output=True)
+    state = killed / "work" / "craft.safetensors"
+    with subprocess.Popen([*command, str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+        while running.poll() is None and not state.exists():
+            time.sleep(0.01)
+        running.kill()
+    assert not (killed / "classifier.json").exists()
+    subprocess.run([*command, str(killed)], check=True, capture_output=True)
+    assert not state.parent.exists()
+    first, second = (Classifier.load(folder) for folder in (whole, killed))
+    for a, b in zip(first.fitted.head.state_dict().values(), second.fitted.head.state_dict().values(), strict=True):
+        assert torch.equal(a, b)

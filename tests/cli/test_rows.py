@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from typing import Any
 
 from clipwright import Prediction
 from clipwright.cli.rows import as_row, lines
@@ -51,3 +52,10 @@ def test_table_comes_line_by_line() -> None:
     assert next(shown).split() == ["p/cat.png", "cat", "0.900", "cat", "0.900,", "dog", "0.080"]
     assert "=dog\\x1b.png" in next(shown)
     assert next(shown).endswith("error: it is cut short")
+
+
+def test_a_label_without_a_confidence_is_shown_in_every_style() -> None:
+    row: dict[str, Any] = {"path": "p/cat.png", "label": "cat", "confidence": None, "top": [], "error": None}
+    assert list(lines([row], "table", 0))[1].split() == ["p/cat.png", "cat", "-"]
+    assert list(lines([row], "csv", 0))[1] == "p/cat.png,cat,,"
+    assert json.loads(next(lines([row], "jsonl", 0))) == row

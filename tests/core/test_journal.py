@@ -51,3 +51,11 @@ def test_writers_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda i: Journal(path).append({"i": i}), range(64)))
     assert sorted(row["i"] for row in Journal(path).rows()) == list(range(64))
+
+
+def test_several_rows_are_written_together_after_a_torn_line(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.path.write_bytes(b'{"n": 0}\n{"n": ')
+    journal.extend({"n": n} for n in (1, 2))
+    assert journal.rows() == [{"n": 0}, {"n": 1}, {"n": 2}]
+    assert journal.path.read_bytes().endswith(b'{"n": 1}\n{"n": 2}\n')

@@ -40,6 +40,20 @@ def test_names_are_text_not_commands(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().err.startswith("extract [/red]?[2J: 1/1")
 
 
+def test_a_meter_is_asked_when_progress_is_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PLAIN_EVERY", 0.0)
+    counts = iter([3, 7])
+    with progress("describe", 2, "texts", meter=lambda: f"{next(counts)} calls, cost 0.03") as advance:
+        advance()
+        advance()
+    assert [line.split("left, ")[1] for line in capsys.readouterr().err.splitlines()] == [
+        "3 calls, cost 0.03",
+        "7 calls, cost 0.03",
+    ]
+
+
 def test_silence(capsys: pytest.CaptureFixture[str]) -> None:
     with progress("extract", 3, quiet=True) as advance:
         advance(3)

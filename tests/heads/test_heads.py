@@ -15,9 +15,14 @@ from clipwright.heads.adapter import AdapterHead
 from clipwright.heads.base import Head, Restricted, build, catalogue, describe
 from clipwright.heads.blend import BlendHead
 from clipwright.heads.cache import CacheHead
+from clipwright.heads.coder import CoderHead
 from clipwright.heads.kernel import KernelHead
 from clipwright.heads.linear import LinearHead
+from clipwright.heads.metric_cache import MetricCacheHead
+from clipwright.heads.neighbours import NeighbourHead
 from clipwright.heads.projected import ProjectedHead
+from clipwright.heads.refine import ChainHead, RefineHead, ScaleHead
+from clipwright.heads.rerank import RerankHead
 from clipwright.heads.shift import ShiftHead
 
 
@@ -48,8 +53,31 @@ def every_head() -> list[Head]:
         ShiftHead(memory[:5], memory[5]),
         ProjectedHead(memory.T, memory.T[:5], memory.T[5]),
         AdapterHead(memory[:5], memory[:3].T, memory[3:], ratio=0.3),
+        CoderHead(memory[:5], memory[:5, None], torch.full((5,), 0.5)),
+        MetricCacheHead(memory[:5], memory[:3], memory[:, :3], votes, alpha=2.0, beta=3.0),
+        RerankHead(linear(), votes[:4].reshape(2, 2), memory[:2], gap=0.0),  # where none is ambiguous, columns stay
         AdapterHead(memory[:5], memory[:3].T, memory[3:], ratio=0.3, second_relu=True),
+        NeighbourHead(memory, memory[:, :5].abs(), memory[:5], memory[:5, :5].abs(), scale=3.0, k=3, links=2),
+        NeighbourHead(
+            memory[:, :4],
+            memory[:, :5].abs(),
+            memory[:5],
+            memory[:5, :5].abs(),
+            memory.T[:, :4],
+            scale=3.0,
+            k=9,
+            links=9,
+        ),
+        RefineHead(memory[:, :5], memory[:, 0], memory[:, :5].T, memory[0, :5]),
+        ScaleHead(memory[:2, :5], memory[0, :5]),
+        ChainHead(linear(), RefineHead(memory[:, :5], memory[:, 0], memory[:, :5].T, memory[0, :5])),
     ]
+
+
+def given_to(head: Head, m: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    """m rows of what a head takes: image features, or the scores of two models."""
+    shape = (2, head.n_classes) if head.inputs == ("scores",) else (7,)
+    return torch.randn(m, *shape, dtype=dtype)
 
 
 def test_every_kind_of_head_is_tested_here() -> None:
@@ -74,7 +102,7 @@ def test_a_blend_is_the_weighted_sum() -> None:
 
 @pytest.mark.parametrize("head", every_head(), ids=lambda h: type(h).__name__)
 def test_restriction_selects_columns_in_the_order_given(head: Head) -> None:
-    x = torch.randn(4, 7, dtype=torch.float64)
+    x = given_to(head, 4)
     index = torch.tensor(list(range(head.n_classes))[::-1])[: max(1, head.n_classes - 1)]
     small = head.restrict(index)
     assert small.n_classes == len(index)
@@ -135,8 +163,8 @@ def test_description_rebuilds_the_shape(head: Head) -> None:
 def test_exports_with_a_free_batch_size(head: Head) -> None:
     head = head.float().eval()
     free: Any = ({0: torch.export.Dim("rows", min=1)},)
-    shapes = (free,) if isinstance(head, BlendHead | Restricted) else free  # the first two take *tensors
-    program = torch.export.export(head, (torch.randn(3, 7),), dynamic_shapes=shapes, strict=False)
+    shapes = (free,) if isinstance(head, BlendHead | ChainHead | Restricted) else free  # the first two take *tensors
+    program = torch.export.export(head, (given_to(head, 3, torch.float32),), dynamic_shapes=shapes, strict=False)
     for m in (1, 8):
-        x = torch.randn(m, 7)
+        x = given_to(head, m, torch.float32)
         torch.testing.assert_close(program.module()(x), head(x))

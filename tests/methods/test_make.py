@@ -92,8 +92,14 @@ def test_a_configuration_is_frozen_hashable_and_equal_by_value() -> None:
 
 
 def test_runnable_names_what_the_task_allows() -> None:
-    assert runnable(example({Need.TEXT}).task) == ("ZeroShot",)
-    without_layer = tuple(name for name in names() if name != "ProLIP")
+    from_texts = ("ZeroShot", "CODER", "CuPL", "DCLIP", "WaffleCLIP")
+    assert runnable(example({Need.TEXT}).task) == from_texts
+    piles = {"Transductive", "LabelPropagation"}
+    elsewhere = {"CraFT", *piles}  # a box that takes soft prompts, unlabeled images
+    with_layer = tuple(name for name in names() if name not in elsewhere)
+    without_layer = tuple(name for name in with_layer if name != "ProLIP")
     assert runnable(example({Need.TEXT, Need.LABELS}).task) == without_layer
-    assert runnable(example({Need.TEXT, Need.LABELS, Need.PRE_PROJECTION}).task) == names()
+    assert runnable(example({Need.TEXT, Need.LABELS, Need.PRE_PROJECTION}).task) == with_layer
+    for rows in (Need.UNLABELED, Need.QUERY):
+        assert piles < set(runnable(example({Need.TEXT, rows}).task))
     assert runnable(example({Need.UNLABELED}).task) == ()

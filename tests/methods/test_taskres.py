@@ -406,7 +406,7 @@ def test_a_class_without_labels_is_named() -> None:
 
 
 def test_no_labels_at_all_names_what_would_run() -> None:
-    with pytest.raises(NeedsError, match=r"TaskRes needs labelled images.*these would run: ZeroShot\."):
+    with pytest.raises(NeedsError, match=r"TaskRes needs labelled images.*these would run: ZeroShot, CODER"):
         TaskRes().fit(example({Need.TEXT}).task)
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,13 +9,7 @@ from clipwright.backbones import resolve
 from clipwright.backbones.base import Backbone
 from clipwright.core.errors import BackboneError
 from clipwright.core.home import home
-from clipwright.texts import encode_cached, text_features
-
-
-@pytest.fixture(scope="module")
-def tiny() -> Iterator[Backbone]:
-    with pytest.warns(UserWarning, match="digits"):
-        yield resolve("tiny", device="cpu").load()
+from clipwright.texts import encode_cached, features, text_features
 
 
 def cached() -> list[Path]:
@@ -61,6 +54,25 @@ def test_only_what_is_missing_is_encoded(tiny: Backbone, monkeypatch: pytest.Mon
     assert asked == [["c"]]
     torch.testing.assert_close(found, plain(["b", "c", "a", "c"]))
     assert len(cached()) == 2
+
+
+def test_a_run_that_is_killed_keeps_what_it_encoded(tiny: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "_KEPT_AT_A_TIME", 2)
+    plain, asked = tiny.texts, []
+
+    def texts(batch: list[str]) -> torch.Tensor:
+        asked.append(list(batch))
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return plain(batch)
+
+    monkeypatch.setattr(tiny, "texts", texts)
+    wanted = ["a", "b", "c", "d", "e"]
+    with pytest.raises(KeyboardInterrupt):
+        encode_cached(tiny, wanted)
+    found = encode_cached(tiny, wanted)
+    assert asked == [["a", "b"], ["c", "d"], ["c", "d"], ["e"]]
+    torch.testing.assert_close(found, plain(wanted))
 
 
 def test_damaged_files_are_passed_over(tiny: Backbone) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 
 import torch
 
+from clipwright.backbones.identifiers import DEFAULT
 from clipwright.backbones.preprocess import Preprocess
-from clipwright.task import Access
+from clipwright.core.errors import NeedsError
+from clipwright.task import Access, BlackBox
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,26 @@ class Backbone(ABC):
     def texts(self, texts: Sequence[str], *, batch_size: int = 256) -> torch.Tensor:
         """(T, D) raw float32 features of T texts, in the order given."""
 
+    def soft_prompts(self, names: Sequence[str]) -> BlackBox:
+        """This model as a black box that is asked about classes under prompts given as token embeddings.
+
+        Args:
+            names: C class names as prompts say them.
+
+        Raises:
+            NeedsError: the text tower can't take a prompt of its own.
+        """
+        del names
+        raise no_soft_prompts(self.spec)
+
+
+def no_soft_prompts(spec: str) -> NeedsError:
+    """What to say of a model whose text tower can't take a prompt of its own."""
+    return NeedsError(
+        f"{spec} takes no soft prompts: use a backbone with a causal text tower, such as {DEFAULT} or tiny, "
+        "or a method that needs none."
+    )
+
 
 class BackboneRef(ABC):
     """A backbone that is named and digested but not loaded.
@@ -70,6 +92,11 @@ class BackboneRef(ABC):
     """
 
     spec: str
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """Turns a decoded image into the pixels that the model takes."""
+        raise NotImplementedError
 
     @property
     @abstractmethod

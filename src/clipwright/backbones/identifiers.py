@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from clipwright.core.addresses import check_address
 from clipwright.core.errors import UsageError
 
 DEFAULT = "openclip:ViT-B-16@openai"
@@ -13,7 +14,7 @@ DEFAULT = "openclip:ViT-B-16@openai"
 
 FORMS = (
     "openclip:ARCHITECTURE@TAG, openclip:ARCHITECTURE@/path/to/weights.safetensors, hf:OWNER/NAME@REVISION, "
-    "hf:/path/to/folder, folder:/path/to/folder, tiny"
+    "hf:/path/to/folder, folder:/path/to/folder, endpoint:http://HOST:PORT, tiny"
 )
 """How a backbone may be named."""
 
@@ -26,12 +27,12 @@ class Identifier:
 
     Attributes:
         kind: which library or place it comes from.
-        name: architecture (openclip) or repository (hf); empty otherwise.
+        name: architecture (openclip), repository (hf) or address (endpoint); empty otherwise.
         tag: pretrained tag (openclip) or revision (hf), or empty.
         path: local file or folder, absolute, or None.
     """
 
-    kind: Literal["openclip", "hf", "folder", "tiny"]
+    kind: Literal["openclip", "hf", "folder", "endpoint", "tiny"]
     name: str = ""
     tag: str = ""
     path: Path | None = None
@@ -39,6 +40,8 @@ class Identifier:
     def __str__(self) -> str:
         if self.kind == "tiny":
             return "tiny"
+        if self.kind == "endpoint":
+            return f"endpoint:{self.name}"
         if self.kind == "openclip":
             return f"openclip:{self.name}@{self.path or self.tag}"
         return f"{self.kind}:{self.path or f'{self.name}@{self.tag}'}"
@@ -55,6 +58,8 @@ def parse(spec: str) -> Identifier:
         return Identifier("tiny")
     if kind == "folder" and rest:
         return Identifier("folder", path=_absolute(rest))
+    if kind == "endpoint" and rest:
+        return Identifier("endpoint", check_address(rest).text)
     if kind == "openclip" and rest:
         return _openclip(rest)
     if kind == "hf" and rest:

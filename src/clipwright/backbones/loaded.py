@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 
-from clipwright.backbones.base import Backbone, ImageFeatures
+from clipwright.backbones.base import Backbone, ImageFeatures, no_soft_prompts
 from clipwright.backbones.device import Batcher
 from clipwright.backbones.image_tower import ImageTower
 from clipwright.backbones.preprocess import Preprocess
-from clipwright.backbones.text_tower import TextTower, encode_texts
+from clipwright.backbones.soft_prompts import SoftPrompts
+from clipwright.backbones.text_tower import CausalText, TextTower, encode_texts
 from clipwright.core.errors import DataError
 from clipwright.task import Access
 
@@ -30,7 +31,25 @@ class TowerBackbone(Backbone):
         source_folder: the folder that it was loaded from, or None.
     """
 
-    access = frozenset({Access.WEIGHTS, Access.FEATURES, Access.SCORES, Access.LABELS})
+    @property
+    def access(self) -> frozenset[Access]:  # type: ignore[override] # follows from the text tower
+        """Everything; soft prompts where the text tower is causal."""
+        everything = {Access.WEIGHTS, Access.FEATURES, Access.SCORES, Access.LABELS}
+        causal = isinstance(self.text_tower, CausalText) and not self.text_tower.pools_first
+        return frozenset(everything | ({Access.SOFT_PROMPT} if causal else set()))
+
+    def soft_prompts(self, names: Sequence[str]) -> SoftPrompts:
+        """This model as a black box that is asked about classes under prompts given as token embeddings.
+
+        Args:
+            names: C class names as prompts say them.
+
+        Raises:
+            NeedsError: the text tower isn't causal, or not read at its end token.
+        """
+        if not isinstance(self.text_tower, CausalText):
+            raise no_soft_prompts(self.spec)
+        return SoftPrompts(self.text_tower, names, scale=self.logit_scale, device=self.device)
 
     def __init__(
         self,

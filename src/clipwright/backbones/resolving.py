@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from clipwright.backbones.base import BackboneRef
 from clipwright.backbones.hf import HuggingFaceRef
 from clipwright.backbones.identifiers import DEFAULT, parse
 from clipwright.backbones.openclip import FolderRef, OpenClipRef, TinyRef
@@ -11,12 +12,13 @@ from clipwright.backbones.saving import saved_library
 _KINDS: dict[str, type[ModelRef]] = {"openclip": OpenClipRef, "hf": HuggingFaceRef, "tiny": TinyRef}
 
 
-def resolve(spec: str = DEFAULT, *, device: str | None = None, dtype: str | None = None) -> ModelRef:
+def resolve(spec: str = DEFAULT, *, device: str | None = None, dtype: str | None = None) -> BackboneRef:
     """Make the reference of a backbone.
 
     Args:
         spec: ``openclip:ARCHITECTURE@TAG``, ``openclip:ARCHITECTURE@/path/to/weights.safetensors``,
-            ``hf:OWNER/NAME@REVISION``, ``hf:/path/to/folder``, ``folder:/path/to/folder`` or ``tiny``.
+            ``hf:OWNER/NAME@REVISION``, ``hf:/path/to/folder``, ``folder:/path/to/folder``, ``endpoint:http://HOST:PORT``
+            or ``tiny``.
         device: cuda, cuda:N, mps or cpu; None takes the best there is.
         dtype: fp32, bf16 or fp16; None takes bf16 on a GPU and fp32 elsewhere.
 
@@ -24,6 +26,10 @@ def resolve(spec: str = DEFAULT, *, device: str | None = None, dtype: str | None
         UsageError: the name has none of these forms, or there is no such device or dtype.
     """
     identifier = parse(spec)
+    if identifier.kind == "endpoint":  # device and dtype are its server's business
+        from clipwright.backbones.endpoint import EndpointRef
+
+        return EndpointRef(identifier)
     kind = _KINDS.get(identifier.kind)
     if kind is None:
         assert identifier.path is not None  # noqa: S101 - a folder is a path

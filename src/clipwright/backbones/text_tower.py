@@ -151,6 +151,21 @@ class CausalText(TextTower):
         room = self._parts.positional_embedding.shape[0] - 2
         return [text for text in texts if len(count(text)) > room] if callable(count) else []
 
+    @property
+    def parts(self) -> Any:
+        """The module that holds the tower's parts."""
+        return self._parts
+
+    @property
+    def positions(self) -> int:
+        """L, the tokens that fit."""
+        return int(self._parts.positional_embedding.shape[0])
+
+    @property
+    def pools_first(self) -> bool:
+        """Whether the feature is read at the first token instead of the end token."""
+        return self._pool == "first"
+
     def encode(self, tokens: torch.Tensor) -> torch.Tensor:
         """(b, D) features; only the pooled position goes through the last layer norm and the projection."""
         parts = self._parts
@@ -158,10 +173,15 @@ class CausalText(TextTower):
         positions = tokens.shape[1]
         x = parts.token_embedding(tokens).to(dtype) + parts.positional_embedding[:positions].to(dtype)
         x = parts.transformer(x, attn_mask=parts.attn_mask[:positions, :positions])
-        pooled = parts.ln_final(x[torch.arange(len(x), device=x.device), self._pooled(tokens)])
+        return self.project(x[torch.arange(len(x), device=x.device), self._pooled(tokens)])
+
+    def project(self, pooled: torch.Tensor) -> torch.Tensor:
+        """(..., D) features of (..., d) states at the end token: the last layer norm and the projection."""
+        parts = self._parts
+        pooled = parts.ln_final(pooled)
         projection = parts.text_projection
         if projection is None:
-            return pooled  # type: ignore[no-any-return] # open_clip is untyped
+            return pooled
         if isinstance(projection, nn.Linear):
             return projection(pooled)  # type: ignore[no-any-return] # open_clip is untyped
         return pooled @ projection  # type: ignore[no-any-return] # open_clip is untyped

@@ -18,12 +18,16 @@ from clipwright.cli.failures import INTERRUPTED, explain, plain_warnings
 
 VERBS: dict[str, str] = {
     "demo": "Fit digits with the embedded model and write a report.",
-    "fit": "Fit a classifier to a folder, table, bundle or embedded data set.",
+    "fit": "Fit a classifier to a folder, table, bundle or embedded set.",
     "predict": "Classify images: files, folders or globs.",
     "evaluate": "Measure a classifier on labelled data.",
     "compare": "Compare methods over several draws of labels.",
     "report": "Write one page about finished comparisons.",
     "extract": "Compute image features once and keep them in a store.",
+    "describe": "Ask a language model or WordNet what classes look like.",
+    "generate": "Make images of classes from their names.",
+    "tune-prompt": "Search for the words a multimodal model classifies best with.",
+    "serve": "Serve a model as a black box over HTTP.",
     "methods": "List the methods and what each needs.",
     "backbones": "List the models that can be named.",
     "datasets": "List the embedded data sets and the benchmarks.",
@@ -62,7 +66,7 @@ class _Verbs(typer.core.TyperGroup):
 
 def command(verb: str) -> Any:
     """The click command of a verb; imports the verb's module."""
-    made = typer.main.get_command(import_module(f"clipwright.cli.{verb}").app)
+    made = typer.main.get_command(import_module(f"clipwright.cli.{verb.replace('-', '_')}").app)
     made.name = verb
     return made
 

@@ -41,6 +41,7 @@ def backbones(
         return
     say(table(["backbone", "weights", "note"], [[r.spec, "here" if r.available else "-", r.note] for r in rows]))
     note(
-        "Also: hf:NAME@REVISION (a transformers CLIP or SigLIP), folder:PATH, openclip:ARCHITECTURE@/path/to/weights.",
+        "Also: hf:NAME@REVISION (a transformers CLIP or SigLIP), folder:PATH, openclip:ARCHITECTURE@/path/to/weights, "
+        "endpoint:http://HOST:PORT (clipwright serve).",
         quiet=quiet,
     )

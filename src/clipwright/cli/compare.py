@@ -17,6 +17,7 @@ from clipwright.cli.options import (
     Quiet,
     Root,
     Seed,
+    Texts,
     resolved,
     source,
     verb_app,
@@ -87,6 +88,7 @@ def compare(
     template: Annotated[
         list[str] | None, typer.Option("--template", metavar="TEXT", help="Prompt, or a set of them; may be repeated.")
     ] = None,
+    texts: Texts = None,
     views: Annotated[int, typer.Option("--views", min=0, metavar="V", help="Augmented views per labelled image.")] = 0,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Also fit temperatures out of fold, at five more fits a cell.")
@@ -131,6 +133,7 @@ def compare(
             classes=classes,
             root=root,
             templates=template[0] if template and len(template) == 1 else template or None,
+            texts=texts,
             validation=validation,
             protocol=protocol,
             seed=seed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,7 @@ from clipwright.cli.options import (
     Quiet,
     Root,
     Seed,
+    Texts,
     resolved,
     settings,
     verb_app,
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from clipwright import Dataset
 
 app = verb_app()
+
+WORK = "work"
+"""Folder inside --out where a long fit keeps what it has done so far."""
 
 
 def fingerprint(data: Dataset) -> str:
@@ -68,6 +73,7 @@ def fit(
             help="Prompt such as 'a photo of a {}.', or a set such as imagenet7; may be repeated.",
         ),
     ] = None,
+    texts: Texts = None,
     views: Annotated[int, typer.Option("--views", min=0, metavar="V", help="Augmented views per labelled image.")] = 0,
     store: Annotated[
         Path | None, typer.Option("--store", metavar="DIR", help="Feature store; the cache when left out.")
@@ -104,17 +110,22 @@ def fit(
             run.tell(f"{out} is finished already: nothing to do.", quiet=quiet)
             show_fit(run.finished["summary"], out, as_json=as_json)
             return
+        work = out / WORK
+        if not run.resumed:
+            shutil.rmtree(work, ignore_errors=True)
         done = api.fit_run(
             opened,
             backbone=backbone,
             method=method,
             shots=shots,
             templates=template[0] if template and len(template) == 1 else template or None,
+            texts=texts,
             hyper_parameters=settings(set_),
             seed=seed,
             device=device,
             views=views,
             store=store,
+            workspace=work,
             quiet=quiet,
         )
         for epoch, loss in enumerate(done.fitted.trace.losses, start=1):
@@ -125,5 +136,6 @@ def fit(
             run.tell(f"Note: {line}", quiet=quiet)
         api.fit_report(done, out, command=ctx.obj["command"])
         done.classifier.save(out, overwrite=True)
+        shutil.rmtree(work, ignore_errors=True)
         run.finish(data=seen, summary=summary)
         show_fit(summary, out, as_json=as_json)

@@ -13,7 +13,7 @@ app = verb_app()
 def methods(
     *, seed: Seed = 0, config: Config = None, as_json: Json = False, quiet: Quiet = False, debug: Debug = False
 ) -> None:
-    """List the methods, what each needs, and the hyper-parameters that --set takes.
+    """List the methods, what each needs of data and of the model, and the hyper-parameters that --set takes.
 
     \b
     Examples:
@@ -26,8 +26,9 @@ def methods(
     if as_json:
         show_json(found)
         return
-    rows = [[m["name"], ", ".join(m["needs"]) or "-", m["summary"]] for m in found]
-    say(table(["method", "needs", "what it does"], rows))
+    rows = [[m["name"], ", ".join(m["needs"]) or "-", ", ".join(m["access"]), m["summary"]] for m in found]
+    say(table(["method", "needs", "access", "what it does"], rows))
+    say("Needs are data. Access is what the model behind the images must grant, as an endpoint says in its /info.")
     say()
     for m in found:
         values = ", ".join(f"{name}={value!r}" for name, value in m["hyper_parameters"].items())

@@ -164,6 +164,14 @@ Classes = Annotated[
     Path | None,
     typer.Option("--classes", metavar="FILE", help="Class names: one per line, or '<folder> <class name>' per line."),
 ]
+Texts = Annotated[
+    str | None,
+    typer.Option(
+        "--texts",
+        metavar="FILE",
+        help="What is known of the classes: a bank that describe wrote, or a CuPL, DCLIP or CODER file or folder.",
+    ),
+]
 Root = Annotated[
     Path | None,
     typer.Option(

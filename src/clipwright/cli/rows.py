@@ -72,4 +72,5 @@ def _table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
         label = safe(row["label"])
         label_width = max(label_width, len(label))
         top = ", ".join(f"{safe(entry['label'])} {entry['confidence']:.3f}" for entry in row["top"])
-        yield f"{path:<{path_width}}  {label:<{label_width}}  {row['confidence']:>10.3f}  {top}"
+        confidence = "-" if row["confidence"] is None else f"{row['confidence']:.3f}"  # some models give none
+        yield f"{path:<{path_width}}  {label:<{label_width}}  {confidence:>10}  {top}".rstrip()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,11 @@ class Journal:
 
     def append(self, row: dict[str, Any]) -> None:
         """Append one row and sync it. A line torn by an earlier kill is closed off first."""
-        line = json.dumps(row, ensure_ascii=False, sort_keys=True).encode() + b"\n"
+        self.extend([row])
+
+    def extend(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Append several rows and sync them together; a kill may leave the first few of them."""
+        line = b"".join(json.dumps(row, ensure_ascii=False, sort_keys=True).encode() + b"\n" for row in rows)
         with disk_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab+") as stream:

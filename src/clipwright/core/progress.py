@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -26,8 +26,14 @@ def _duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+def _nothing() -> str:
+    return ""
+
+
 @contextmanager
-def progress(label: str, total: int, unit: str = "images", *, quiet: bool = False) -> Iterator[Advance]:
+def progress(
+    label: str, total: int, unit: str = "images", *, quiet: bool = False, meter: Callable[[], str] = _nothing
+) -> Iterator[Advance]:
     """Show how a long job gets on, on standard error.
 
     Args:
@@ -35,23 +41,24 @@ def progress(label: str, total: int, unit: str = "images", *, quiet: bool = Fals
         total: how many units there are.
         unit: what a unit is called, in the plural.
         quiet: show nothing.
+        meter: says what else counts, such as ``"12 calls, cost 0.03"``; asked whenever progress is shown.
 
     Yields:
         A function to call with the number of units finished since the last call.
     """
     label = "".join(c if c.isprintable() else "?" for c in label)  # it may hold the name of a stranger's file
-    with _shown(label, total, unit, quiet=quiet or total <= 0) as advance:
+    with _shown(label, total, unit, meter, quiet=quiet or total <= 0) as advance:
         yield _logged(advance, label, total, unit)
 
 
 @contextmanager
-def _shown(label: str, total: int, unit: str, *, quiet: bool) -> Iterator[Advance]:
+def _shown(label: str, total: int, unit: str, meter: Callable[[], str], *, quiet: bool) -> Iterator[Advance]:
     if quiet:
         yield lambda count=1, /: None
     elif sys.stderr.isatty():
-        yield from _bar(label, total, unit)
+        yield from _bar(label, total, unit, meter)
     else:
-        yield from _lines(label, total, unit)
+        yield from _lines(label, total, unit, meter)
 
 
 def _logged(advance: Advance, label: str, total: int, unit: str) -> Advance:
@@ -74,32 +81,40 @@ def _logged(advance: Advance, label: str, total: int, unit: str) -> Advance:
     return counted
 
 
-def _bar(label: str, total: int, unit: str) -> Iterator[Advance]:
+def _after_comma(meter: Callable[[], str]) -> str:
+    text = meter()
+    return f", {text}" if text else ""
+
+
+def _bar(label: str, total: int, unit: str, meter: Callable[[], str]) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[unit]} {task.fields[rate]}"),
+        TextColumn(
+            "{task.completed:.0f}/{task.total:.0f} {task.fields[unit]} {task.fields[rate]}{task.fields[meter]}",
+            markup=False,
+        ),
         TimeRemainingColumn(),
     )
     start = time.monotonic()
     shared = sys.stdout.isatty()  # else what is printed meanwhile belongs into a file or a pipe, not above the bar
     with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=shared) as bar:
-        task = bar.add_task(label, total=total, unit=unit, rate="")
+        task = bar.add_task(label, total=total, unit=unit, rate="", meter="")
         done = 0
 
         def advance(count: int = 1, /) -> None:
             nonlocal done
             done += count
             rate = done / max(time.monotonic() - start, 1e-9)
-            bar.update(task, advance=count, rate=f"{rate:.1f}/s")
+            bar.update(task, advance=count, rate=f"{rate:.1f}/s", meter=_after_comma(meter))
 
         yield advance
 
 
-def _lines(label: str, total: int, unit: str) -> Iterator[Advance]:
+def _lines(label: str, total: int, unit: str, meter: Callable[[], str]) -> Iterator[Advance]:
     start = last = time.monotonic()
     done = 0
 
@@ -112,7 +127,7 @@ def _lines(label: str, total: int, unit: str) -> Iterator[Advance]:
         last = now
         rate = done / max(now - start, 1e-9)
         left = _duration((total - done) / rate) if rate else "?"
-        sys.stderr.write(f"{label}: {done}/{total} {unit}, {rate:.1f}/s, {left} left\n")
+        sys.stderr.write(f"{label}: {done}/{total} {unit}, {rate:.1f}/s, {left} left{_after_comma(meter)}\n")
         sys.stderr.flush()
 
     yield advance

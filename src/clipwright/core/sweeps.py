@@ -105,15 +105,20 @@ class Steps:
     edges: torch.Tensor
     correct: torch.Tensor
 
-    def best(self) -> tuple[float, int]:
-        """The middle of the widest stretch with the most rows right (the lowest of equally wide), and those rows."""
+    def stretches(self) -> tuple[int, torch.Tensor, torch.Tensor]:
+        """The most rows right, and the lower and upper ends of each stretch of alphas that has as many, ascending."""
         most = int(self.correct.max())
         good = torch.cat([torch.tensor([False]), (self.correct == most).cpu(), torch.tensor([False])])
         start = (good[1:] & ~good[:-1]).nonzero()[:, 0]
         stop = (good[:-1] & ~good[1:]).nonzero()[:, 0]
         edges = self.edges.cpu()
-        widest = int((edges[stop] - edges[start]).argmax())
-        return float((edges[start[widest]] + edges[stop[widest]]) / 2), most
+        return most, edges[start], edges[stop]
+
+    def best(self) -> tuple[float, int]:
+        """The middle of the widest stretch with the most rows right (the lowest of equally wide), and those rows."""
+        most, start, stop = self.stretches()
+        widest = int((stop - start).argmax())
+        return float((start[widest] + stop[widest]) / 2), most
 
 
 def sweep(a: torch.Tensor, b: torch.Tensor, labels: torch.Tensor, low: float, high: float) -> Steps:
@@ -126,7 +131,18 @@ def sweep(a: torch.Tensor, b: torch.Tensor, labels: torch.Tensor, low: float, hi
         low: lower end, finite.
         high: upper end, finite and above `low`.
     """
-    starts, stops = winning_intervals(a, b, labels)
+    return steps_of(*winning_intervals(a, b, labels), low, high)
+
+
+def steps_of(starts: torch.Tensor, stops: torch.Tensor, low: float, high: float) -> Steps:
+    """How many intervals of alphas hold each alpha between two ends.
+
+    Args:
+        starts: (M,) lowest alphas, as `winning_intervals` gives them.
+        stops: (M,) highest alphas.
+        low: lower end, finite.
+        high: upper end, finite and above `low`.
+    """
     held = (starts < stops) & (starts < high) & (stops > low)
     starts, stops = starts[held].clamp(low, high), stops[held].clamp(low, high)
     ends = torch.tensor([low, high], dtype=torch.float64, device=starts.device)

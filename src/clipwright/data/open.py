@@ -15,6 +15,7 @@ from clipwright.data.benchmarks.opening import is_benchmark, open_benchmark
 from clipwright.data.dataset import Dataset, Subset, manifest
 from clipwright.data.embedded import embedded_names, open_embedded
 from clipwright.data.folder import open_folder
+from clipwright.data.generated import is_generated, open_generated
 from clipwright.data.images import FileReader, check_max_pixels, default_max_pixels
 from clipwright.data.names import Classes, ClassList, read_classes
 from clipwright.data.scan import scan
@@ -35,10 +36,10 @@ def open_data(
     """Open images or features, with or without labels.
 
     Args:
-        source: a folder (of class folders, of train, val and test folders, or of images), a table (``.csv``,
-            ``.tsv``, ``.parquet``), a list of "path label" lines (``.txt``), a feature bundle (``.npz``), a benchmark
-            below `root` such as ``benchmark:dtd``, or the name of an embedded data set such as ``digits``. A file or
-            folder of that name comes first.
+        source: a folder (of class folders, of train, val and test folders, of images, or one that ``generate``
+            filled), a table (``.csv``, ``.tsv``, ``.parquet``), a list of "path label" lines (``.txt``), a feature
+            bundle (``.npz``), a benchmark below `root` such as ``benchmark:dtd``, or the name of an embedded data set
+            such as ``digits``. A file or folder of that name comes first.
         classes: a file with one name per line in index order or ``<folder> <class name>`` per line, a sequence of
             names in index order, or a mapping from folder to name. Labels are tied to names by name or number.
         name: what reports call the data; by default the file's or folder's name.
@@ -95,6 +96,9 @@ def _open_path(
     if kind == "folder":
         path = Path(os.path.abspath(path))  # noqa: PTH100 - links stay as the user wrote them
         reader = replace(reader, root=path)
+        if is_generated(path):
+            data = open_generated(path, listed, reader=reader, name=name or path.name, clean=clean)
+            return _finish(data, None, labels)
         return open_folder(path, listed, reader=reader, name=name or path.name, clean=clean, labels=labels)
     start = Path(root).expanduser() if root is not None else path.parent
     reader = replace(reader, root=Path(os.path.abspath(start)))  # noqa: PTH100 - as above

@@ -131,12 +131,33 @@ def catalogue() -> dict[str, type[Head]]:
     from clipwright.heads.adapter import AdapterHead
     from clipwright.heads.blend import BlendHead
     from clipwright.heads.cache import CacheHead
+    from clipwright.heads.coder import CoderHead
     from clipwright.heads.kernel import KernelHead
     from clipwright.heads.linear import LinearHead
+    from clipwright.heads.metric_cache import MetricCacheHead
+    from clipwright.heads.neighbours import NeighbourHead
     from clipwright.heads.projected import ProjectedHead
+    from clipwright.heads.refine import ChainHead, RefineHead, ScaleHead
+    from clipwright.heads.rerank import RerankHead
     from clipwright.heads.shift import ShiftHead
 
-    kinds = (LinearHead, BlendHead, CacheHead, KernelHead, ShiftHead, ProjectedHead, AdapterHead, Restricted)
+    kinds: tuple[type[Head], ...] = (
+        LinearHead,
+        BlendHead,
+        CacheHead,
+        KernelHead,
+        ShiftHead,
+        ProjectedHead,
+        AdapterHead,
+        CoderHead,
+        RerankHead,
+        MetricCacheHead,
+        NeighbourHead,
+        RefineHead,
+        ScaleHead,
+        ChainHead,
+        Restricted,
+    )
     return {kind.__name__: kind for kind in kinds}
 
 

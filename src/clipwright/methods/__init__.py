@@ -28,6 +28,14 @@ CATALOGUE: dict[str, str] = {
     "TipAdapter": "tip_adapter",
     "TipAdapterF": "tip_adapter_f",
     "APE": "ape",
+    "CODER": "coder",
+    "CuPL": "cupl",
+    "DCLIP": "dclip",
+    "WaffleCLIP": "waffleclip",
+    "Transductive": "transductive",
+    "LabelPropagation": "label_propagation",
+    "CraFT": "craft",
+    "ScoreScaling": "score_scaling",
 }
 
 

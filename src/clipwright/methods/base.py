@@ -129,7 +129,7 @@ class Method(ABC):
             return
         from clipwright.methods import runnable
 
-        lacks = " and ".join([*(SUPPLY[n] for n in needs), *(f"a model that grants {a}" for a in access)])
+        lacks = " and ".join([*(SUPPLY[n] for n in needs), *(GRANT[a] for a in access)])
         others = ", ".join(runnable(task)) or "none"
         raise NeedsError(f"{self.title} needs {lacks}. With what is there, these would run: {others}.")
 
@@ -145,7 +145,19 @@ SUPPLY: dict[Need, str] = {
     Need.SECOND: "features of a second backbone",
     Need.RAW_NORMS: "features whose norms were kept (not unit-norm ones)",
     Need.IMAGES: "the images themselves",
+    Need.SCORES: "class scores (text and image features, or `scores` in the bundle, or an endpoint that grants scores)",
 }
+
+
+GRANT: dict[Access, str] = {
+    Access.WEIGHTS: "a model whose weights are at hand (a backbone in this process, not an endpoint)",
+    Access.SOFT_PROMPT: "a model that takes soft prompts (a backbone with a causal text tower, such as openclip:... or "
+    "tiny, or an endpoint that grants soft_prompt; a bundle holds none)",
+    Access.FEATURES: "image features (an endpoint that grants features, or a backbone in this process)",
+    Access.SCORES: "class scores (an endpoint that grants scores, or a backbone in this process)",
+    Access.LABELS: "a model that names classes",
+}
+"""What to say of access that is missing."""
 
 
 def require_labels(task: Task) -> Features:

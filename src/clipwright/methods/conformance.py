@@ -26,7 +26,7 @@ from clipwright.fitted import Fitted
 from clipwright.heads.io import load_head, save_head
 from clipwright.methods.base import SUPPLY, Method
 from clipwright.methods.example import Example, example
-from clipwright.task import BlackBox, Features, Need, Task, TextFeatures, Tower
+from clipwright.task import Access, BlackBox, Features, Need, Task, TextFeatures, Tower
 
 EXACT = 1e-6
 """Relative to the largest logit: what reordered float64 sums may change."""
@@ -44,11 +44,16 @@ class Subject:
     def __init__(self, method: Method, access: Tower | BlackBox | None = None, task_type: type[Task] = Task) -> None:
         self.method, self.access, self.task_type = method, access, task_type
 
+    @property
+    def prompted(self) -> bool:
+        """Whether the method asks a black box with soft prompts."""
+        return Access.SOFT_PROMPT in self.method.requires().access
+
     def example(self, *, optional: bool = False, **options: Any) -> Example:
         """An example that meets the method's needs, and its optional needs where asked."""
         wants = self.method.requires()
         needs = wants.needs | (wants.optional if optional else frozenset())
-        made = example(needs, access=self.access, **options)
+        made = example(needs, access=self.access, soft_prompts=self.prompted, **options)
         fields = {f.name: getattr(made.task, f.name) for f in dataclasses.fields(Task)}
         return Example(self.task_type(**fields), made.test)
 
@@ -103,14 +108,22 @@ def class_permutation(subject: Subject) -> None:
     new_of_old = old_of_new.argsort()
 
     def relabel(rows: Features) -> Features:
-        return rows if rows.y is None else dataclasses.replace(rows, y=new_of_old[rows.y])
+        scores = None if rows.scores is None else rows.scores[..., old_of_new]
+        return dataclasses.replace(rows, y=None if rows.y is None else new_of_old[rows.y], scores=scores)
 
     def retext(text: TextFeatures) -> TextFeatures:
         return dataclasses.replace(text, class_index=new_of_old[text.classes])
 
     names = tuple(case.task.class_names[c] for c in old_of_new)
-    other = subject.answer(_changed(case, relabel, retext, class_names=names))
+    box = _box_of(case, old_of_new.tolist())
+    other = subject.answer(_changed(case, relabel, retext, class_names=names, access=box))
     _close(other, subject.answer(case)[:, old_of_new], EXACT, "reordered classes")
+
+
+def _box_of(case: Example, numbers: list[int]) -> Any:
+    """The model behind an example, of other classes where it knows how."""
+    of_classes = getattr(case.task.access, "of_classes", None)
+    return case.task.access if of_classes is None else of_classes(numbers)
 
 
 def sample_permutation(subject: Subject) -> None:
@@ -170,7 +183,7 @@ def one_sample(subject: Subject) -> None:
 
 def ties(subject: Subject) -> None:
     """Two classes that look the same get the same logits."""
-    case = subject.example()
+    case = _changed(subject.example(), _tied)
 
     def twin(rows: Features) -> Features:
         first, others = rows.labels == 0, rows.labels != 1
@@ -183,8 +196,17 @@ def ties(subject: Subject) -> None:
         return dataclasses.replace(text, x=x)
 
     fields: dict[str, Any] = {n: twin(f) for n in ("support", "validation") if (f := getattr(case.task, n)) is not None}
-    logits = subject.answer(_changed(case, text=same, **fields))
+    logits = subject.answer(_changed(case, text=same, access=_box_of(case, [0, 0, 2, 3, 4]), **fields))
     _close(logits[:, 1], logits[:, 0], EXACT, "two classes that look the same")
+
+
+def _tied(rows: Features) -> Features:
+    """Rows that score the first two classes the same."""
+    if rows.scores is None:
+        return rows
+    scores = rows.scores.clone()
+    scores[..., 1] = scores[..., 0]
+    return dataclasses.replace(rows, scores=scores)
 
 
 def _joined(a: Features, b: Features) -> Features:
@@ -192,7 +214,7 @@ def _joined(a: Features, b: Features) -> Features:
         value = getattr(a, name)
         return None if value is None else torch.cat([value, getattr(b, name)])
 
-    names = ("y", "views", "pre_projection", "second")
+    names = ("y", "views", "pre_projection", "second", "scores")
     source = None if a.source is None or b.source is None else _joined_source(a, b)
     return Features(torch.cat([a.x, b.x]), **{name: both(name) for name in names}, source=source)  # type: ignore[arg-type] # tensors
 
@@ -354,7 +376,7 @@ def needs_messages(subject: Subject) -> None:
 
     needs = subject.method.requires().needs
     for need in sorted(needs):
-        case = example(needs - {need}, access=subject.access)
+        case = example(needs - {need}, access=subject.access, soft_prompts=subject.prompted)
         if need in case.task.supplies():  # implied by another need
             continue
         try:

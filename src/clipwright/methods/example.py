@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from clipwright.core.errors import DataError
 from clipwright.core.rng import generator
-from clipwright.task import BlackBox, Features, Need, Task, TextFeatures, Tower
+from clipwright.task import Access, BlackBox, Features, Need, Spent, Task, TextFeatures, Tower
 
 _PROMPTS, _VIEWS, _SECOND = 3, 4, 6
+_CONTEXT = (4, 8)  # vectors of a soft prompt, and their width
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,44 @@ class Example:
 
     task: Task
     test: Features
+
+
+class ExamplePrompts:
+    """A black box of a few lines: a prompt stretches the dimensions of the class texts.
+
+    Args:
+        texts: (C, D) class texts.
+        seed: other seeds stretch otherwise.
+    """
+
+    def __init__(self, texts: torch.Tensor, seed: int = 0) -> None:
+        self.access = frozenset({Access.SOFT_PROMPT, Access.FEATURES, Access.SCORES})
+        self.spent = Spent()
+        self.texts, self.seed = texts, seed
+        matrix = generator(seed, "example", "prompts").standard_normal((_CONTEXT[1], texts.shape[1]))
+        self._matrix = torch.from_numpy(matrix)
+
+    def context(self, words: str) -> torch.Tensor:
+        """(4, 8) embeddings, small as those of words are."""
+        return torch.from_numpy(generator(self.seed, "example", words).standard_normal(_CONTEXT) / 50).float()
+
+    def prompt_features(self, contexts: torch.Tensor) -> torch.Tensor:
+        """(P, C, D) stretched texts."""
+        self.spent.prompts += len(contexts)
+        stretch = 1 + 0.5 * torch.tanh(10 * contexts.double().mean(1) @ self._matrix)
+        return self.texts.double() * stretch[:, None]
+
+    def prompt_scores(self, contexts: torch.Tensor, handles: Sequence[str]) -> torch.Tensor:
+        """No image is known here.
+
+        Raises:
+            DataError: always.
+        """
+        raise DataError(f"{len(handles)} images are not known here: use their features.")
+
+    def of_classes(self, numbers: Sequence[int]) -> ExamplePrompts:
+        """The box of some classes, in the order given; a class may be given twice."""
+        return ExamplePrompts(self.texts[list(numbers)], self.seed)
 
 
 class _Maker:
@@ -51,6 +91,7 @@ class _Maker:
             pre_projection=self.tensor(x @ np.linalg.pinv(self.matrix)) if Need.PRE_PROJECTION in needs else None,
             second=self.tensor(self.second[y] + self.normal(f"{name} 2", n, _SECOND)) if Need.SECOND in needs else None,
             source=(lambda i: pixels[i]) if Need.IMAGES in needs else None,
+            scores=self.tensor(x @ self.centres.T) if Need.SCORES in needs else None,
         )
 
     def text(self) -> TextFeatures:
@@ -67,6 +108,7 @@ def example(
     dim: int = 16,
     dtype: torch.dtype = torch.float64,
     access: Tower | BlackBox | None = None,
+    soft_prompts: bool = False,
     seed: int = 0,
 ) -> Example:
     """Make a task that meets `needs` and nothing else, and rows to predict.
@@ -78,11 +120,14 @@ def example(
         dim: D, at least 3.
         dtype: of all features.
         access: the model behind the features.
+        soft_prompts: put a black box behind them that takes soft prompts.
         seed: other seeds make other data.
     """
     wanted = frozenset(needs)
     maker = _Maker(classes, dim, dtype, seed)
     labelled = bool(wanted & {Need.LABELS, Need.VIEWS})
+    if soft_prompts and access is None:
+        access = ExamplePrompts(maker.text().classifier(), seed)
     others = {Need.UNLABELED: "unlabeled", Need.QUERY: "query"}
     if wanted and not labelled and not wanted & set(others) and wanted - {Need.TEXT}:
         labelled = True  # the remaining needs are about rows, so there must be some

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -19,22 +20,29 @@ from clipwright.core.metrics import score_rows
 from clipwright.fitted import Fitted, FitTrace, OutOfFold
 from clipwright.heads.base import Head
 from clipwright.heads.blend import BlendHead
+from clipwright.heads.refine import ScaleHead
 from clipwright.methods.base import SUPPLY, Method, Requirements
 from clipwright.protocol.blending import blend_weights
 from clipwright.protocol.candidates import (
     ALONE,
+    AS_THEY_ARE,
     BLEND,
+    DESCRIBED,
     FEW_MEMBERS,
     GAUSS,
     MEMBERS,
     NAMES,
+    PROMPTED,
+    REFINED,
+    STACKED,
     NamesTrust,
     candidate,
+    is_described,
     is_large,
     names_trust,
 )
 from clipwright.protocol.crossfit import CrossFit, cross_fit
-from clipwright.task import Features, Need, Task
+from clipwright.task import Access, Features, Need, Task
 
 Floats = NDArray[np.float64]
 
@@ -73,7 +81,7 @@ class Scored:
 class Auto(Method):
     """Chooses among a few strong methods and a blend of them, on held-out labels where there are enough, else by rule.
 
-    1. Without labels, or with a class that has none: names alone.
+    1. Without labels, or with a class that has none: names alone; CODER where texts describe the classes.
     2. How much the class names are worth is judged by the labelled images that names alone get right. From 65 % on they
        fit; below 25 % they are left out, with a word about it; between the two, methods that lean less on names join.
     3. With one or two labels per class on average, it is an even blend of the methods that, over many tasks, then
@@ -81,7 +89,9 @@ class Auto(Method):
     4. With more, every candidate is fitted on five folds and scored on what each leaves out, and the blend gets its
        weights on those rows. From six labels per class on average, the cheapest candidate is taken whose log-loss is
        within `tolerance` standard errors of the blend's (paired, row by row) and that names no fewer rows right.
-    5. If names alone get more held-out rows right than what was picked, names alone are taken, and it says so.
+    5. Behind a black box that keeps its features: CraFT where it takes soft prompts, else its refinement of the class
+       scores alone, and ScoreScaling where there are scores of several models.
+    6. If names alone get more held-out rows right than what was picked, names alone are taken, and it says so.
 
     Attributes:
         folds: folds of the held-out scores, at least 2.
@@ -114,7 +124,8 @@ class Auto(Method):
 
     def missing(self, task: Task) -> tuple[list[Need], list[Any]]:
         """Nothing, where there are texts or labels of every class."""
-        able = task.text is not None or (task.support is not None and min(task.shots) > 0)
+        scored = Access.FEATURES not in task.grants() and Access.SCORES in task.grants()
+        able = scored or task.text is not None or (task.support is not None and min(task.shots) > 0)
         return ([] if able else [Need.TEXT]), []
 
     def check(self, task: Task) -> None:
@@ -142,14 +153,27 @@ class _Choice:
 
     def fitted(self) -> Fitted:
         task = self.task
-        if task.support is None or not len(task.support):
-            return self._single(NAMES, "There are class names and no labels.")
+        if Access.FEATURES not in task.grants():
+            return self._behind_scores()
         if min(task.shots) == 0:
-            unseen = sum(count == 0 for count in task.shots)
-            return self._single(
-                NAMES, f"{unseen} of {task.n_classes} classes have no labelled image, so the names decide."
-            )
+            return self._by_names()
         self.looked = True
+        return self._by_labels()
+
+    def _by_names(self) -> Fitted:
+        """Some class has no labelled image."""
+        unseen = sum(count == 0 for count in self.task.shots)
+        described = is_described(self.task)
+        if unseen < self.task.n_classes:
+            reason = f"{unseen} of {self.task.n_classes} classes have no labelled image, so the names decide."
+        elif described:
+            reason = "There are class names with texts that describe them, and no labels."
+        else:
+            reason = "There are class names and no labels."
+        return self._single(DESCRIBED if described else NAMES, reason)
+
+    def _by_labels(self) -> Fitted:
+        task = self.task
         trust = names_trust(task)
         self._warn(trust)
         if is_large(task):
@@ -164,6 +188,21 @@ class _Choice:
         if found is None or len(found.rows) < ROWS:
             return self._by_rule(trust)
         return self._by_score(trust, found)
+
+    def _behind_scores(self) -> Fitted:
+        """The model behind the images keeps its features: its class scores are all there is, perhaps under prompts."""
+        task = self.task
+        models = 1 if task.support is None or task.support.scores is None else task.support.scores.shape[1]
+        if task.support is None or min(task.shots) == 0:
+            self._explain(AS_THEY_ARE, "There are class scores and too few labels to change them.", "rule")
+            even = torch.full((models, task.n_classes), 1 / models)
+            return Fitted(ScaleHead(even, torch.zeros(task.n_classes)), trace=self.trace)
+        self.looked = True
+        if Access.SOFT_PROMPT in task.grants():
+            return self._single(PROMPTED, "The model keeps its features but takes soft prompts.")
+        if models > 1:
+            return self._single(STACKED, f"{models} models give class scores and nothing else.")
+        return self._single(REFINED, "The model gives class scores and nothing else; over 24 tasks this did best then.")
 
     def _warn(self, trust: NamesTrust) -> None:
         share = None if trust.share is None else f"{100 * trust.share:.0f} %"
@@ -230,7 +269,8 @@ class _Choice:
         self.trace.how |= {key: source for key, (_, source) in inner.items()}
         self._count([fitted])
         self.trace.notes += fitted.trace.notes
-        return Fitted(fitted.head, trace=self.trace, out_of_fold=held)
+        self.trace.calls, self.trace.spent = fitted.trace.calls, fitted.trace.spent
+        return replace(fitted, trace=self.trace, out_of_fold=held)
 
     def _blend(self, weights: Mapping[str, float], reason: str, how: Any, held: OutOfFold | None = None) -> Fitted:
         kept = {name: weight for name, weight in weights.items() if weight > 0} or dict(weights)

@@ -152,7 +152,7 @@ class Bench:
             support, validation = self.support(job.draw, job.shots), self.validation(job.draw, job.shots, job.arm)
             seed = int(generator(self.plan.seed, "fit", job.draw, job.shots).integers(2**31))
             self._task = key, self.prepared.task(support, validation=validation, seed=seed)
-        task = self._task[1]
+        task = self.prepared.granting(self._task[1], job.arm.method)
         requirements = job.arm.method.requires()
         wants = requirements.needs | requirements.optional
         if Need.UNLABELED in wants:

@@ -12,7 +12,7 @@ from clipwright.core.calibration import Temperature, fit_temperature
 from clipwright.core.folds import stratified_folds
 from clipwright.fitted import Fitted, OutOfFold
 from clipwright.methods.base import Method
-from clipwright.task import Features, Need, Task
+from clipwright.task import Access, Features, Need, Task
 
 
 def uses_labels(method: Method) -> bool:
@@ -41,6 +41,11 @@ def out_of_fold_logits(
     support = task.support
     if support is None or not len(support):
         return None, "There are no labels, so confidences are not calibrated."
+    if Access.SOFT_PROMPT in method.requires().access or (fitted is not None and fitted.trace.spent):
+        return None, (
+            "Calibration would take several further searches for a prompt, each at the price of the first, "
+            "so confidences are not calibrated."
+        )
     if fitted is not None and (made := fitted.out_of_fold) is not None:
         return made, f"Calibrated on the labels by {made.folds}-fold cross-fitting."
     labels = support.labels.numpy()

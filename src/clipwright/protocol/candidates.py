@@ -25,6 +25,11 @@ NAMES, GAUSS, PULLED, FREE, RESIDUAL, KERNEL = (
     "ProKeR",
 )
 ADAPTER = "CLIPAdapter"
+DESCRIBED = "CODER"
+"""Names with the texts that describe the classes, those that agree with the names; picked where nothing is labelled."""
+
+AS_THEY_ARE, PROMPTED, REFINED, STACKED = "class scores as they are", "CraFT", "CraFT's refinement", "ScoreScaling"
+"""What is picked where a black box keeps its features."""
 
 MEMBERS: dict[Trust, tuple[str, ...]] = {
     "fine": (GAUSS, PULLED, RESIDUAL),
@@ -54,9 +59,18 @@ def candidate(name: str, task: Task) -> Method:
     strength = task.logit_scale**2
     if name == FREE:
         return make("LinearProbe", C=strength)
+    if name == DESCRIBED:
+        return make("CODER", agreement="auto", rerank=False, few_shot=False)
+    if name == REFINED:
+        return make("CraFT", parts="head")
     if name == PULLED:
         return make("LinearProbe", init="text", C=strength)
     return make(name)
+
+
+def is_described(task: Task) -> bool:
+    """Whether more is said of the classes than their names."""
+    return task.text is not None and any(kind not in {"name", "template", "caption"} for kind in task.text.kind)
 
 
 @dataclass(frozen=True)

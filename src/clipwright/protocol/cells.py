@@ -110,6 +110,7 @@ def _cost(fitted: Fitted, job: Job, task: Task) -> dict[str, Any]:
     rest = sum(len(f) for f in (task.validation, task.unlabeled, task.query) if f is not None)
     images = support * (1 + (views if Need.VIEWS in wants else 0)) + rest
     texts = len(task.text) if task.text is not None and Need.TEXT in wants else 0
+    texts += fitted.trace.spent.get("texts", 0)
     return {"images": images, "texts": texts, "calls": fitted.trace.calls, "tokens": fitted.trace.tokens}
 
 

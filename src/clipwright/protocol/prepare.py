@@ -5,18 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from clipwright.backbones.base import BackboneRef
+from clipwright.backbones.endpoint import EndpointRef
 from clipwright.core.errors import UsageError
 from clipwright.data import duplicates_across
 from clipwright.data.dataset import Dataset
 from clipwright.features import extract
-from clipwright.task import Features, Task, TextFeatures
-from clipwright.texts import read_templates, text_features
+from clipwright.methods.base import Method
+from clipwright.protocol.asked import ask_about, keeps_features
+from clipwright.task import Access, BlackBox, Features, Task, TextFeatures
+from clipwright.texts import TextBank, bank_features, open_bank, phrasing_name, read_templates, text_features
 
 DEFAULT_RECIPE = "crop(0.5,1)+flip"
 
@@ -58,6 +62,27 @@ class Prepared:
     problems: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+
+    @cached_property
+    def box(self) -> BlackBox:
+        """The backbone as a black box that is asked about these classes.
+
+        Raises:
+            NeedsError: it takes no soft prompts.
+        """
+        assert self.ref is not None  # noqa: S101 - the caller looked
+        return self.ref.load().soft_prompts(said_names(self.dataset))
+
+    def granting(self, task: Task, method: Method) -> Task:
+        """A task with the model behind it, where a method asks for more of it than stored features.
+
+        Where the model can't give it, the task is left as it is, and the method says what it lacks.
+        """
+        if self.ref is None or (Access.SOFT_PROMPT not in method.requires().access and self.features.dim):
+            return task
+        if Access.SOFT_PROMPT not in self.ref.load().access:
+            return task
+        return replace(task, access=self.box)
 
     @property
     def backbone(self) -> str:
@@ -104,7 +129,9 @@ def prepare(
     *,
     templates: str | Sequence[str] | None = None,
     texts: bool = True,
+    bank: TextBank | str | Path | None = None,
     store: Path | None = None,
+    asked_names: Sequence[str] | None = None,
     quiet: bool = False,
 ) -> Prepared:
     """Extract what the store doesn't hold yet, and encode the class names.
@@ -115,7 +142,10 @@ def prepare(
         templates: prompt templates, each with one ``{}``, or the name of a set of them; by default the data set's
             own, else "a photo of a {}.".
         texts: whether to encode the class names.
+        bank: what else is known of the classes, or a file that `clipwright.texts.open_bank` reads.
         store: folder of the feature store; by default below CLIPWRIGHT_HOME.
+        asked_names: the class names that an endpoint which keeps its features is asked about; the data set's own when
+            left out.
         quiet: show no progress.
 
     Raises:
@@ -124,11 +154,21 @@ def prepare(
     """
     start = time.perf_counter()
     if dataset.bundle is not None:
-        if ref is not None or templates is not None:
-            raise UsageError("a feature bundle brings its own features and texts: leave out backbone and templates.")
+        if ref is not None or templates is not None or bank is not None:
+            raise UsageError(
+                "a feature bundle brings its own features and texts: leave out backbone, templates and texts."
+            )
         return _bundled(dataset)
     if ref is None:
         raise UsageError("images need a backbone: name one.")
+    if keeps_features(ref):
+        if bank is not None:
+            raise UsageError(
+                f"{ref.spec} encodes no texts of one's own: leave the texts out, or have it grant features."
+            )
+        return _asked(dataset, ref, templates, texts=texts, asked_names=asked_names, quiet=quiet, start=start)
+    if bank is not None and not isinstance(bank, TextBank):
+        bank = open_bank(bank, class_names=dataset.prompt_names or dataset.class_names)
     extracted = extract(dataset, ref, folder=store, quiet=quiet)
     features, kept = extracted.features_for(dataset)
     readable = dataset.take(kept)
@@ -137,7 +177,7 @@ def prepare(
     return Prepared(
         readable,
         features,
-        _class_texts(ref, dataset, chosen) if texts else None,
+        _class_texts(ref, dataset, chosen, bank) if texts else None,
         chosen,
         logit_scale=extracted.logit_scale,
         projection=extracted.projection,
@@ -145,16 +185,55 @@ def prepare(
         ref=ref,
         contents=contents,
         problems=extracted.problems,
-        notes=_copies(readable, contents),
+        notes=(*_copies(readable, contents), *(bank.notes if isinstance(bank, TextBank) else ())),
         seconds=time.perf_counter() - start,
     )
 
 
-def _class_texts(ref: BackboneRef, dataset: Dataset, templates: Sequence[str]) -> TextFeatures:
+def _asked(
+    dataset: Dataset,
+    ref: BackboneRef,
+    templates: str | Sequence[str] | None,
+    *,
+    texts: bool,
+    asked_names: Sequence[str] | None,
+    quiet: bool,
+    start: float,
+) -> Prepared:
+    """A data set behind an endpoint that keeps its features."""
+    assert isinstance(ref, EndpointRef)  # noqa: S101 - only an endpoint does
+    chosen = read_templates((dataset.templates or None) if templates is None else templates)
+    names = said_names(dataset) if asked_names is None else tuple(asked_names)
+    found = ask_about(dataset, ref, names, chosen, scores=texts, quiet=quiet)
+    readable = dataset.take(found.kept)
+    return Prepared(
+        readable,
+        found.features,
+        None,
+        chosen,
+        logit_scale=ref.load().logit_scale,
+        ref=ref,
+        contents=found.contents,
+        problems=found.problems,
+        notes=_copies(readable, found.contents),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def said_names(dataset: Dataset) -> tuple[str, ...]:
+    """Class names as prompts say them."""
+    return tuple(" ".join(name.replace("_", " ").split()) for name in dataset.prompt_names or dataset.class_names)
+
+
+def _class_texts(ref: BackboneRef, dataset: Dataset, templates: Sequence[str], bank: TextBank | None) -> TextFeatures:
     """Texts of the class names as prompts say them; two of ImageNet's names stand for two classes each."""
     said = dataset.prompt_names or dataset.class_names
     unique = {name: i for i, name in enumerate(dict.fromkeys(said))}
-    found = text_features(ref, list(unique), templates)
+    if bank is None:
+        found = text_features(ref, list(unique), templates)
+    else:
+        phrasing = phrasing_name(dataset.name) if bank.phrasing == "default" else None
+        found = bank_features(ref, list(unique), bank, templates, phrasing=phrasing)
     return found if len(unique) == len(said) else found.of_classes(unique[name] for name in said)
 
 

@@ -55,6 +55,48 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """A text that had a part in an answer.
+
+    Attributes:
+        text: what it says.
+        kind: of the text, such as ``attribute``.
+        share: what it adds to the lead of the class that was named, in cosines.
+    """
+
+    text: str
+    kind: str
+    share: float
+
+
+@dataclass(frozen=True)
+class Reason:
+    """What texts say for an answer.
+
+    Attributes:
+        named: the class that was named.
+        against: the class that the texts put second, or empty.
+        lead: how far they put the named class before it, in cosines; below 0 = they would have named the other.
+        spoke_for: texts of the named class that the image is like, the most telling first.
+        spoke_against: texts of the other class, those that the image is most like first.
+        under: small words: how many images, or which one.
+        thumbnail: the image as a ``data:`` address, or None.
+        small: whether it wants hard pixels.
+        truth: the true class where it is known, or empty.
+    """
+
+    named: str
+    against: str
+    lead: float
+    spoke_for: tuple[Evidence, ...] = ()
+    spoke_against: tuple[Evidence, ...] = ()
+    under: str = ""
+    thumbnail: str | None = None
+    small: bool = False
+    truth: str = ""
+
+
+@dataclass(frozen=True)
 class Grid:
     """Methods as columns, one row per data set and backbone, all at one number of labels.
 

@@ -11,7 +11,7 @@ from clipwright.classifier import Classifier
 from clipwright.data.dataset import Dataset
 from clipwright.protocol.evaluation import Evaluation
 from clipwright.protocol.runner import versions as versions_here
-from clipwright.report.elements import Calibration, Candidate, Fact, Figures, Score, Setting
+from clipwright.report.elements import Calibration, Candidate, Fact, Figures, Reason, Score, Setting
 from clipwright.report.facts import HOW, identity, prompts, shown, versions
 from clipwright.report.group_part import LISTED
 from clipwright.report.outcomes import Outcomes
@@ -33,6 +33,7 @@ def fit_page(
     outcomes: Outcomes | None = None,
     guesses: Outcomes | None = None,
     dataset: Dataset | None = None,
+    why: tuple[tuple[Reason, ...], tuple[Reason, ...]] = ((), ()),
     skipped: Sequence[tuple[str, str]] = (),
     command: str = "",
 ) -> Page:
@@ -45,6 +46,7 @@ def fit_page(
         outcomes: what was said of each of these rows.
         guesses: what was said of unlabeled rows; their labels are -1.
         dataset: where thumbnails are read from.
+        why: what texts say for the classes that were named, and for some images.
         skipped: (image, reason) of each image left out.
         command: the command that was run.
     """
@@ -64,6 +66,8 @@ def fit_page(
             *(outcomes.galleries(dataset) if outcomes else ()),
             *(guesses.unlabeled_galleries(dataset) if guesses else ()),
         ),
+        why_classes=why[0],
+        why_images=why[1],
         classes=outcomes.class_scores() if outcomes else (),
         counted=f"Counted on {evaluation.n:,} {''.join(_BASIS[evaluation.split])}." if evaluation else "",
         confusions=outcomes.confusions() if outcomes else (),

@@ -133,8 +133,8 @@ class Outcomes:
 
     def _galleries(self, dataset: Dataset | None, *wanted: tuple[str, str, NDArray[np.int64]]) -> tuple[Gallery, ...]:
         """Galleries of rows, those without any left out; each picture is read once."""
-        pictures = _pictures(dataset, [self.ids[i] for _, _, rows in wanted for i in rows])
-        return tuple(Gallery(title, lead, self._examples(rows, pictures)) for title, lead, rows in wanted if len(rows))
+        found = pictures(dataset, [self.ids[i] for _, _, rows in wanted for i in rows])
+        return tuple(Gallery(title, lead, self._examples(rows, found)) for title, lead, rows in wanted if len(rows))
 
     def _doubtful(self, shown: int) -> NDArray[np.int64]:
         return np.argsort(self.confidence, kind="stable")[:shown]
@@ -151,21 +151,21 @@ class Outcomes:
         chosen = order[np.argsort(turns, kind="stable")][:shown]
         return chosen[np.argsort(self.predicted[chosen], kind="stable")]
 
-    def _examples(self, rows: NDArray[np.int64], pictures: Mapping[str, tuple[str, bool]]) -> tuple[Example, ...]:
+    def _examples(self, rows: NDArray[np.int64], seen: Mapping[str, tuple[str, bool]]) -> tuple[Example, ...]:
         return tuple(
             Example(
                 self.ids[i],
                 self.class_names[self.label[i]] if self.label[i] >= 0 else None,
                 self.class_names[self.predicted[i]],
                 float(self.confidence[i]),
-                *pictures.get(self.ids[i], (None, False)),
+                *seen.get(self.ids[i], (None, False)),
             )
             for i in rows
         )
 
 
-def _pictures(dataset: Dataset | None, ids: Sequence[str]) -> dict[str, tuple[str, bool]]:
-    """Thumbnails of rows by identifier; rows without a readable image are left out."""
+def pictures(dataset: Dataset | None, ids: Sequence[str]) -> dict[str, tuple[str, bool]]:
+    """Thumbnails of rows by identifier, and whether they want hard pixels; unreadable images are left out."""
     if dataset is None or dataset.reader is None or not ids:
         return {}
     wanted = set(ids)

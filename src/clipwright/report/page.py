@@ -16,6 +16,7 @@ from clipwright.report.elements import (
     Grid,
     Matrix,
     Picks,
+    Reason,
     Score,
     Setting,
 )
@@ -59,6 +60,8 @@ class Part:
         costs: what each method took.
         costs_note: which fits that counts.
         galleries: examples with pictures.
+        why_classes: what texts say for the classes that were named.
+        why_images: the same for some images.
         classes: accuracy of each class.
         counted: which predictions the pictures, classes, mistakes and confidences count.
         confusions: the commonest mistakes, most first.
@@ -85,6 +88,8 @@ class Part:
     costs: tuple[Cost, ...] = ()
     costs_note: str = ""
     galleries: tuple[Gallery, ...] = ()
+    why_classes: tuple[Reason, ...] = ()
+    why_images: tuple[Reason, ...] = ()
     classes: tuple[ClassScore, ...] = ()
     counted: str = ""
     confusions: tuple[Confusion, ...] = ()

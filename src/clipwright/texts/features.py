@@ -19,6 +19,8 @@ from clipwright.core.home import home
 from clipwright.task import TextFeatures
 from clipwright.texts.templates import render
 
+_KEPT_AT_A_TIME = 8192
+
 
 def text_features(
     backbone: Backbone | BackboneRef,
@@ -68,11 +70,13 @@ def encode_cached(backbone: Backbone | BackboneRef, texts: Sequence[str]) -> tor
     missing = [text for text in unique if text not in known]
     if missing or not unique:
         loaded = backbone.load() if isinstance(backbone, BackboneRef) else backbone
-        fresh = loaded.texts(missing)
         if not unique:
-            return fresh
-        _write(folder, missing, fresh)
-        known.update(zip(missing, fresh, strict=True))
+            return loaded.texts([])
+        for start in range(0, len(missing), _KEPT_AT_A_TIME):  # a run that is killed goes on from here
+            part = missing[start : start + _KEPT_AT_A_TIME]
+            fresh = loaded.texts(part)
+            _write(folder, part, fresh)
+            known.update(zip(part, fresh, strict=True))
     return torch.stack([known[text] for text in texts])
 
 

@@ -45,6 +45,7 @@ class Knowledge:
         author: Who wrote the phrases.
         source: What they were written from.
         licence: Under which terms.
+        date: When, as "2026-11-23".
     """
 
     name: str
@@ -58,6 +59,7 @@ class Knowledge:
     author: str
     source: str
     licence: str
+    date: str
 
 
 @cache
@@ -94,6 +96,7 @@ def knowledge(name: str) -> Knowledge:
         author=file.author,
         source=file.source,
         licence=file.licence,
+        date=file.date,
     )
 
 
@@ -121,6 +124,7 @@ def _compose(file: files.ColourFile, shapes: Knowledge) -> Knowledge:
         author=file.author,
         source=file.source,
         licence=file.licence,
+        date=file.date,
     )
 
 
