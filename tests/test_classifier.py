@@ -14,9 +14,10 @@ import clipwright
 from clipwright.assets import datasets
 from clipwright.backbones import resolve
 from clipwright.classifier import FORMAT, Classifier
-from clipwright.core.errors import BackboneError, DataError, FormatError, UsageError
+from clipwright.core.errors import BackboneError, DataError, FormatError, NeedsError, UsageError
 from clipwright.fitted import Fitted, FitTrace
 from clipwright.heads.linear import LinearHead
+from clipwright.heads.refine import ScaleHead
 from clipwright.task import Features
 
 pytestmark = pytest.mark.filterwarnings("ignore:the embedded model")
@@ -225,9 +226,21 @@ def test_version_1_loads_for_ever(features: Features) -> None:
 
 
 def test_what_cannot_be_written_is_not_dropped_in_silence(tmp_path: Path) -> None:
-    classifier = Classifier(Fitted(LinearHead(torch.randn(3, 4)), prompt=torch.zeros(2)), NAMES, backbone=None)
+    classifier = Classifier(Fitted(LinearHead(torch.randn(3, 4)), tower={"w": torch.zeros(2)}), NAMES, backbone=None)
     with pytest.raises(UsageError, match="can't be saved yet"):
         classifier.save(tmp_path)
+
+
+def test_a_prompt_travels_with_the_head(tmp_path: Path) -> None:
+    prompt = torch.randn(4, 8)
+    head = ScaleHead(torch.ones(1, 3), torch.zeros(3))
+    Classifier(Fitted(head, prompt=prompt), NAMES, backbone=None).save(tmp_path)
+    loaded = Classifier.load(tmp_path)
+    assert loaded.fitted.prompt is not None
+    assert torch.equal(loaded.fitted.prompt, prompt)
+    assert torch.equal(loaded.fitted.head.state_dict()["weight"], head.weight)
+    with pytest.raises(NeedsError, match="with its endpoint at hand"):
+        loaded.logits(Features(torch.zeros(1, 0), handles=("a",)))
 
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:

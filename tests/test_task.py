@@ -349,8 +349,18 @@ class TestTask:
         class Model:
             access = frozenset({Access.WEIGHTS})
 
-        assert Task(self.names).grants() == {Access.FEATURES}
-        assert Task(self.names, access=Model()).grants() == {Access.FEATURES, Access.WEIGHTS}
+        assert Task(self.names).grants() == {Access.FEATURES, Access.SCORES}
+        assert Task(self.names, access=Model()).grants() == {Access.FEATURES, Access.SCORES, Access.WEIGHTS}
+
+    def test_a_model_that_keeps_its_features_grants_none(self) -> None:
+        rows = Features(torch.zeros(2, 0), torch.tensor([0, 1]), handles=("a", "b"))
+        assert Task(self.names, support=rows).grants() == frozenset()
+        scored = Features(torch.zeros(2, 0), torch.tensor([0, 1]), scores=torch.randn(2, len(self.names)))
+        assert scored.scores is not None
+        assert scored.scores.shape == (2, 1, len(self.names))
+        assert Task(self.names, support=scored).grants() == {Access.SCORES}
+        assert scored[[1]].scores is not None
+        assert rows[[1]].handles == ("b",)
 
 
 def test_class_names_are_checked_alone_too() -> None:

@@ -80,6 +80,7 @@ class TestGolden:
             scores=lambda _: torch.zeros(0),
             head_scores=lambda _, turn: 100 * a["image_features_raw"] @ texts.T,
             labels=a["labels"],
+            classes=10,
             search=None,
             network=Network(a["W1"], a["b1"], a["W2"], a["b2"]),
             batches=lambda _: [torch.arange(60)],
@@ -111,12 +112,23 @@ def test_directions_of_the_divergences() -> None:
     assert float(head_loss(p, y, nothing, 1.0)) - refined_ce == pytest.approx(float(divergence(p, q)))
 
 
-def test_fitness_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    z, y = torch.randn(7, 5, 3).double(), torch.tensor([0, 1, 2, 0, 1])
-    network = initial_network(("a", "b", "c"), 4, seed=0, random_output=True, dtype=torch.float64)
-    whole = fitness(z, y, network, 0.5)
+def test_prompts_judged_one_by_one_are_judged_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = prompted()
+    assert task.support is not None
+    whole = QUICK.fit(task)(task.support)
     monkeypatch.setattr("clipwright.methods.craft_fit.CHUNK", 1)
-    torch.testing.assert_close(fitness(z, y, network, 0.5), whole)
+    torch.testing.assert_close(QUICK.fit(task)(task.support), whole)
+
+
+def test_logits_in_the_width_of_the_features() -> None:
+    for dtype, expected in ((torch.float32, torch.float32), (torch.float64, torch.float64)):
+        task = prompted(dtype=dtype)
+        assert task.support is not None
+        assert QUICK.fit(task)(task.support).dtype == expected
+    for half in (torch.float16, torch.bfloat16):
+        task = prompted(dtype=half)
+        assert task.support is not None
+        assert bool(torch.isfinite(QUICK.fit(task)(task.support)).all())
 
 
 def test_budgets_as_released() -> None:

@@ -17,6 +17,7 @@ from clipwright.core.metrics import score_rows
 from clipwright.fitted import Fitted, FitTrace
 from clipwright.heads.linear import LinearHead
 from clipwright.methods.base import Method, Requirements
+from clipwright.methods.example import ExamplePrompts
 from clipwright.methods.taskres import TaskRes
 from clipwright.methods.zero_shot import ZeroShot
 from clipwright.protocol.auto import configured
@@ -24,7 +25,7 @@ from clipwright.protocol.draws import support_draw
 from clipwright.protocol.prepare import Prepared
 from clipwright.protocol.results import Results
 from clipwright.protocol.runner import run
-from clipwright.task import Need, Task
+from clipwright.task import Access, Need, Task
 
 Make = Callable[..., Prepared]
 
@@ -114,6 +115,13 @@ def _poisoned(prepared: Prepared, rows: np.ndarray) -> Prepared:
     return replace(prepared, dataset=replace(dataset, table=table), features=features)
 
 
+def _granted(method: Method, task: Task) -> Task:
+    """The task with a black box behind it where the method asks for one."""
+    if Access.SOFT_PROMPT not in method.requires().access or task.text is None:
+        return task
+    return replace(task, access=ExamplePrompts(task.text.classifier()))
+
+
 class Spy:
     """Wraps a method so that the weights of every head it fits are kept."""
 
@@ -122,8 +130,11 @@ class Spy:
         spy = self
 
         class Wrapped(type(method)):  # type: ignore[misc] # the class is known only here
+            def missing(self, task: Task) -> Any:
+                return super().missing(_granted(method, task))
+
             def fit(self, task: Task) -> Fitted:
-                fitted: Fitted = super().fit(task)
+                fitted: Fitted = super().fit(_granted(method, task))
                 spy.states.append(fitted.head.state_dict())
                 return fitted
 

@@ -18,7 +18,7 @@ from clipwright.training.evolution import Evolution
 from clipwright.training.loop import train
 
 CHUNK = 1 << 24
-"""Class scores that the fitness of several prompts looks at in one go."""
+"""Class scores of prompts that are held in memory together, at most, or those of a single prompt."""
 
 
 class Network(NamedTuple):
@@ -48,14 +48,10 @@ def fitness(z: torch.Tensor, y: torch.Tensor, network: Network | None = None, we
     Returns:
         (P,).
     """
-    found = []
-    rows = max(1, CHUNK // max(1, z.shape[1] * z.shape[2]))
-    for part in torch.split(z, rows):
-        loss = -log_softmax(part, -1).gather(-1, y.expand(len(part), -1)[..., None]).mean((1, 2))
-        if network is not None and weight:
-            loss = loss + weight * divergence(refined(part, *network), part)
-        found.append(loss)
-    return torch.cat(found)
+    loss = -log_softmax(z, -1).gather(-1, y.expand(len(z), -1)[..., None]).mean((1, 2))
+    if network is not None and weight:
+        loss = loss + weight * divergence(refined(z, *network), z)
+    return loss
 
 
 def head_loss(z: torch.Tensor, y: torch.Tensor, network: Network, weight: float) -> torch.Tensor:
@@ -96,6 +92,7 @@ class Collaboration:
         scores: (P, n, C) logits of the labelled images under P contexts, as the fitness sees them.
         head_scores: (n, C) logits under one context (m, d), as the refinement is trained on them in an epoch.
         labels: (n,) int64 classes.
+        classes: C.
         search: the evolution strategy, or None to leave the prompt as it is.
         network: the refinement, or None to leave the scores as they are.
         batches: of labelled images, for the refinement.
@@ -112,6 +109,7 @@ class Collaboration:
     scores: Callable[[torch.Tensor], torch.Tensor]
     head_scores: Callable[[torch.Tensor, int], torch.Tensor]
     labels: torch.Tensor
+    classes: int
     search: Evolution | None
     network: Network | None
     batches: Batches
@@ -150,9 +148,13 @@ class Collaboration:
 
     def _generation(self, search: Evolution) -> torch.Tensor:
         with torch.no_grad():
-            z = self.scores(self.contexts(torch.from_numpy(search.ask())))
+            contexts = self.contexts(torch.from_numpy(search.ask()))
             network = None if self.network is None else Network(*(part.detach() for part in self.network))
-            values = fitness(z, self.labels, network, self.weight).double().cpu().numpy()
+            some = max(1, CHUNK // (len(self.labels) * self.classes))  # so that large data need no large memory
+            parts = [
+                fitness(self.scores(part), self.labels, network, self.weight) for part in torch.split(contexts, some)
+            ]
+            values = torch.cat(parts).double().cpu().numpy()
         search.tell(values)
         self.values.append(float(values.min()))
         if self.working == "best":
