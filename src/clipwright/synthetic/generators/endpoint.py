@@ -91,8 +91,14 @@ class ImagesEndpoint:
         self._stopped.clear()
         failure: BaseException | None = None
         with ThreadPoolExecutor(self.endpoint.concurrency, thread_name_prefix="images") as pool:
-            futures = {pool.submit(self._ask, request): number for number, request in enumerate(requests)}
+            futures: dict[Future[Picture], int] = {}
             try:
+                try:
+                    for number, request in enumerate(requests):
+                        futures[pool.submit(self._ask, request)] = number
+                except KeyboardInterrupt as interrupt:  # the first may be on its way already
+                    failure = interrupt
+                    self._give_up(futures)
                 while futures:
                     done, interrupted = _next(futures)
                     failed = [f for f in done if not f.cancelled() and f.exception() is not None]
