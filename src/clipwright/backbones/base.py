@@ -94,9 +94,9 @@ class BackboneRef(ABC):
     spec: str
 
     @property
+    @abstractmethod
     def preprocess(self) -> Preprocess:
         """Turns a decoded image into the pixels that the model takes."""
-        raise NotImplementedError
 
     @property
     @abstractmethod

@@ -16,6 +16,7 @@ from clipwright.backbones.endpoint import EndpointRef
 from clipwright.core.errors import UsageError
 from clipwright.data import duplicates_across
 from clipwright.data.dataset import Dataset
+from clipwright.data.names import clean_name
 from clipwright.features import extract
 from clipwright.methods.base import Method
 from clipwright.protocol.asked import ask_about, keeps_features
@@ -222,7 +223,7 @@ def _asked(
 
 def said_names(dataset: Dataset) -> tuple[str, ...]:
     """Class names as prompts say them."""
-    return tuple(" ".join(name.replace("_", " ").split()) for name in dataset.prompt_names or dataset.class_names)
+    return tuple(clean_name(name) for name in dataset.prompt_names or dataset.class_names)
 
 
 def _class_texts(ref: BackboneRef, dataset: Dataset, templates: Sequence[str], bank: TextBank | None) -> TextFeatures:
