@@ -147,8 +147,8 @@ def test_info_says_what_a_client_must_know() -> None:
     ("spec", "shown"),
     [
         ("tiny", "tiny"),
-        ("openclip:RN50@/home/me/secret/w.pt", "openclip:RN50@w.pt"),
-        ("folder:/home/me/secret/model", "folder:model"),
+        ("openclip:RN50@/srv/me/secret/w.pt", "openclip:RN50@w.pt"),
+        ("folder:/srv/me/secret/model", "folder:model"),
         ("endpoint:https://other.example", "endpoint:https://other.example"),
         ("blind", "blind"),
     ],
