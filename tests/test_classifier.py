@@ -225,12 +225,6 @@ def test_version_1_loads_for_ever(features: Features) -> None:
     np.testing.assert_allclose(found.predict_proba(features), expected, rtol=1e-6)
 
 
-def test_what_cannot_be_written_is_not_dropped_in_silence(tmp_path: Path) -> None:
-    classifier = Classifier(Fitted(LinearHead(torch.randn(3, 4)), tower={"w": torch.zeros(2)}), NAMES, backbone=None)
-    with pytest.raises(UsageError, match="can't be saved yet"):
-        classifier.save(tmp_path)
-
-
 def test_a_prompt_travels_with_the_head(tmp_path: Path) -> None:
     prompt = torch.randn(4, 8)
     head = ScaleHead(torch.ones(1, 3), torch.zeros(3))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from clipwright.core.errors import DataError
-from clipwright.methods.example import example
+from clipwright.methods.example import ExampleTower, example
 from clipwright.task import Access, AveragingRule, Features, Need, Task, TextFeatures, check_class_names
 
 RULES: tuple[AveragingRule, ...] = ("raw_mean", "unit_mean", "mean_unit_renorm")
@@ -346,11 +346,8 @@ class TestTask:
         assert example().task.supplies() == set(Need)
 
     def test_stored_features_grant_features_and_a_model_grants_more(self) -> None:
-        class Model:
-            access = frozenset({Access.WEIGHTS})
-
         assert Task(self.names).grants() == {Access.FEATURES, Access.SCORES}
-        assert Task(self.names, access=Model()).grants() == {Access.FEATURES, Access.SCORES, Access.WEIGHTS}
+        assert Task(self.names, access=ExampleTower(4)).grants() == {Access.FEATURES, Access.SCORES, Access.WEIGHTS}
 
     def test_a_model_that_keeps_its_features_grants_none(self) -> None:
         rows = Features(torch.zeros(2, 0), torch.tensor([0, 1]), handles=("a", "b"))

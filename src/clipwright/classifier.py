@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -27,18 +28,22 @@ from clipwright.data.images import FileReader, upright_rgb
 from clipwright.fitted import Fitted, FitTrace
 from clipwright.heads.base import describe
 from clipwright.heads.io import head_state, restore_head
-from clipwright.task import Features, check_class_names
+from clipwright.task import Features, TowerUpdate, check_class_names
 
 if TYPE_CHECKING:
     from clipwright.backbones.base import Backbone, BackboneRef
 
 KIND = "clipwright-classifier"
-FORMAT = 1
+FORMAT = 2
+_PLAIN = 1  # what a classifier without a changed tower or a second backbone is written as: older versions read it
+TOWER = "tower"
+"""Folder, inside that of a classifier, of an image tower that the fit changed."""
 _MANIFEST = "classifier.json"
 _PROMPT = "clipwright.prompt"
 _CONTENT = 16  # hex digits of a content hash that are kept: 64 bits tell images apart
 
 ImageLike = str | Path | Image.Image | np.ndarray
+_Decoded = list[np.ndarray]  # pixels as each of the backbones wants them
 Answer = tuple[str, str | None]  # an image's path or number, and why it couldn't be read
 
 
@@ -67,7 +72,9 @@ class Classifier:
     Args:
         fitted: what a method's `fit` returned.
         class_names: C names, in the order of the logits.
-        backbone: `BackboneRef.describe()` of the model whose features the head takes, or None where they were given.
+        backbone: `BackboneRef.describe()` of the model whose features the head takes, or None where they were given;
+            where the fit changed its tower, that of the model as it was.
+        second: the same of the second model, where the head takes features of two.
         temperature: what logits are divided by before the softmax, positive; 1 = uncalibrated.
         card: what was run, JSON; travels with the classifier.
         support_contents: SHA-256 (hex) of the images it was fitted on, so that `evaluate` can tell when it meets them.
@@ -80,6 +87,7 @@ class Classifier:
         class_names: Sequence[str],
         *,
         backbone: Mapping[str, Any] | None,
+        second: Mapping[str, Any] | None = None,
         temperature: float = 1.0,
         card: Mapping[str, Any] | None = None,
         support_contents: Sequence[str] = (),
@@ -94,12 +102,13 @@ class Classifier:
             raise DataError(f"temperature must be positive and finite; it is {temperature}.")
         self.fitted = fitted
         self.class_names = tuple(class_names)
-        self.backbone: dict[str, Any] | None = json.loads(json.dumps(dict(backbone))) if backbone is not None else None
+        self.backbone, self.second = _plain(backbone), _plain(second)
         self.temperature = float(temperature)
         self.card = dict(card or {})
         self.support_contents = tuple(content[:_CONTENT] for content in support_contents)
         self._device = device
         self._ref: BackboneRef | None = None
+        self._second_ref: BackboneRef | None = None
 
     def __repr__(self) -> str:
         spec = self.backbone["spec"] if self.backbone else "features"
@@ -121,21 +130,21 @@ class Classifier:
                 "this classifier was fitted on ready-made features and has no backbone: give it features, not images."
             )
         if self._ref is None or (device is not None and device != self._device):
-            ref = resolve(self.backbone["spec"], device=device or self._device)
-            self._check_same(ref)
-            self._ref, self._device = ref, device or self._device
+            ref = _checked(self.backbone, device or self._device)
+            self._ref, self._device = ref if self.fitted.tower is None else self._tuned(ref), device or self._device
         return self._ref
 
-    def _check_same(self, ref: BackboneRef) -> None:
-        # The decoder and the dtype may differ: they move features by rounding, not by meaning.
-        assert self.backbone is not None  # noqa: S101 - the caller looked
-        here = json.loads(json.dumps(ref.describe()))
-        for part, name in (("files", "weights"), ("preprocess", "preprocessing")):
-            if here.get(part) != self.backbone.get(part):
-                raise BackboneError(
-                    f"this classifier was fitted with other {name} of {ref.spec} than those found here: "
-                    "point at the original ones, or fit again."
-                )
+    def second_ref(self) -> BackboneRef | None:
+        """The second backbone that the head takes features of, checked to be the same; None where it takes none."""
+        if self._second_ref is None and self.second is not None:
+            self._second_ref = _checked(self.second, self._device)
+        return self._second_ref
+
+    def _tuned(self, ref: BackboneRef) -> BackboneRef:
+        from clipwright.backbones.tuned import TunedRef
+
+        assert self.fitted.tower is not None  # noqa: S101 - the caller looked
+        return TunedRef(ref, self.fitted.tower)
 
     @property
     def asks(self) -> bool:
@@ -219,13 +228,16 @@ class Classifier:
             raise UsageError(f"batch_size must be at least 1; it is {batch_size}.")
         backbone = self.backbone_ref().load()
         self.attach(backbone)
+        second_ref = self.second_ref()
+        second = None if second_ref is None else second_ref.load()
         reader = FileReader()
         numbered = ((str(i) if isinstance(x, Image.Image | np.ndarray) else str(x), x) for i, x in enumerate(images))
 
-        def decode(item: tuple[str, ImageLike]) -> tuple[str, np.ndarray | str]:
+        def decode(item: tuple[str, ImageLike]) -> tuple[str, _Decoded | str]:
             path, image = item
             try:
-                return path, backbone.preprocess.clean(_rgb(image, reader))
+                rgb = _rgb(image, reader)
+                return path, [model.preprocess.clean(rgb) for model in (backbone, second) if model is not None]
             except UnreadableImageError as error:
                 return path, str(error)
 
@@ -234,20 +246,30 @@ class Classifier:
             ahead = [pool.submit(decode, item) for item in next(batches, [])]
             while ahead:
                 following = [pool.submit(decode, item) for item in next(batches, [])]
-                yield self._batch(backbone, [job.result() for job in ahead])
+                yield self._batch(backbone, second, [job.result() for job in ahead])
                 ahead = following
 
-    def _batch(self, backbone: Backbone, decoded: list[tuple[str, np.ndarray | str]]) -> tuple[list[Answer], Features]:
+    def _batch(
+        self, backbone: Backbone, second: Backbone | None, decoded: list[tuple[str, _Decoded | str]]
+    ) -> tuple[list[Answer], Features]:
         # By place, not by path: one path may be given twice, and an image's number may read like a path.
-        answers: list[Answer] = [(path, pixels if isinstance(pixels, str) else None) for path, pixels in decoded]
-        pixels = [pixels for _, pixels in decoded if not isinstance(pixels, str)]
+        answers: list[Answer] = [(path, found if isinstance(found, str) else None) for path, found in decoded]
+        pixels = [found for _, found in decoded if not isinstance(found, str)]
         if not pixels:
-            return answers, Features(torch.empty(0, backbone.dim))
-        stacked = torch.from_numpy(np.stack(pixels))
+            return answers, Features(torch.empty(0, backbone.dim), tower=self._tower)
+        stacked = torch.from_numpy(np.stack([views[0] for views in pixels]))
         if self.asks and isinstance(backbone, EndpointBackbone):
             return answers, self._asked(backbone, stacked)
         encoded = backbone.images(stacked)
-        return answers, Features(encoded.x, pre_projection=encoded.pre_projection)
+        others = None
+        if second is not None:
+            others = second.images(torch.from_numpy(np.stack([views[1] for views in pixels]))).x
+        return answers, Features(encoded.x, pre_projection=encoded.pre_projection, second=others, tower=self._tower)
+
+    @property
+    def _tower(self) -> str:
+        """What features of this classifier's own tower are marked with."""
+        return "" if self.fitted.tower is None else self.fitted.tower.digest
 
     def _asked(self, backbone: EndpointBackbone, pixels: torch.Tensor) -> Features:
         """Handles of images, and their scores where no prompt of our own asks for them later."""
@@ -266,6 +288,7 @@ class Classifier:
         return {
             "class_names": list(self.class_names),
             "backbone": self.backbone,
+            **({} if self.second is None else {"second": self.second}),
             "head": describe(self.fitted.head),
             "temperature": self.temperature,
             "trace": vars(trace),
@@ -279,11 +302,8 @@ class Classifier:
         The manifest is replaced last and names the weights by their hash, so a kill leaves the old or the new one.
 
         Raises:
-            UsageError: the folder holds a classifier already and `overwrite` is false, or the fit changed the tower,
-                which this version can't write.
+            UsageError: the folder holds a classifier already and `overwrite` is false.
         """
-        if self.fitted.tower is not None:
-            raise UsageError("a classifier with a changed tower can't be saved yet: keep it in memory.")
         folder = Path(path)
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"{folder} is a file: give a folder to save the classifier to.")
@@ -297,12 +317,28 @@ class Classifier:
         weights = f"head-{sha[:12]}.safetensors"
         write_bytes(folder / weights, blob)
         write_bytes(folder / "README.md", self._readme().encode())
-        manifest = {"kind": KIND, "format": FORMAT, "clipwright": __version__, "weights": weights, "sha256": sha}
-        write_json(folder / _MANIFEST, manifest | self.describe())
-        for stale in folder.glob("head-*.safetensors"):
-            if stale.name != weights:
+        tower = self._save_tower(folder)
+        version = _PLAIN if not tower and self.second is None else FORMAT
+        manifest = {"kind": KIND, "format": version, "clipwright": __version__, "weights": weights, "sha256": sha}
+        write_json(folder / _MANIFEST, manifest | tower | self.describe())
+        kept = {weights, tower.get("tower", "")}
+        for stale in (*folder.glob("head-*.safetensors"), *folder.glob(f"{TOWER}/tower-*.safetensors")):
+            if stale.name not in kept:
                 stale.unlink(missing_ok=True)
+        if not tower:
+            shutil.rmtree(folder / TOWER, ignore_errors=True)
         return folder
+
+    def _save_tower(self, folder: Path) -> dict[str, str]:
+        """Write the changed tower as a backbone of its own; what the manifest says of it."""
+        if self.fitted.tower is None:
+            return {}
+        from clipwright.backbones.tuned import save_tuned
+
+        if self.backbone is None:
+            raise UsageError("a changed tower can't be saved without the backbone that it belongs to.")
+        path = save_tuned(folder / TOWER, self.fitted.tower, self.backbone)
+        return {"tower": path.name, "tower_digest": self.fitted.tower.digest}
 
     @classmethod
     def load(cls, path: str | Path, *, device: str | None = None) -> Classifier:
@@ -317,11 +353,13 @@ class Classifier:
         try:
             state = safetensors.torch.load(blob)
             prompt = state.pop(_PROMPT, None)
-            fitted = Fitted(restore_head(saved["head"], state), prompt=prompt, trace=FitTrace(**saved["trace"]))
+            head, trace = restore_head(saved["head"], state), FitTrace(**saved["trace"])
+            fitted = Fitted(head, tower=_saved_tower(folder, saved), prompt=prompt, trace=trace)
             return cls(
                 fitted,
                 saved["class_names"],
                 backbone=saved["backbone"],
+                second=saved.get("second"),
                 temperature=saved["temperature"],
                 card=saved["card"],
                 support_contents=saved["support_contents"],
@@ -350,6 +388,33 @@ class Classifier:
             'or `clipwright.Classifier.load("FOLDER").predict(paths)`.'
             f"\n\n## Classes\n\n{names}\n"
         )
+
+
+def _plain(described: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """A backbone's description as its JSON reads."""
+    return None if described is None else dict(json.loads(json.dumps(dict(described))))
+
+
+def _checked(described: Mapping[str, Any], device: str | None) -> BackboneRef:
+    """The backbone of a description, refused where its weights or its preprocessing have become others."""
+    # The decoder and the dtype may differ: they move features by rounding, not by meaning.
+    ref = resolve(described["spec"], device=device)
+    here = json.loads(json.dumps(ref.describe()))
+    for part, name in (("files", "weights"), ("preprocess", "preprocessing")):
+        if here.get(part) != described.get(part):
+            raise BackboneError(
+                f"this classifier was fitted with other {name} of {ref.spec} than those found here: "
+                "point at the original ones, or fit again."
+            )
+    return ref
+
+
+def _saved_tower(folder: Path, saved: Mapping[str, Any]) -> TowerUpdate | None:
+    if "tower" not in saved:
+        return None
+    from clipwright.backbones.tuned import load_update
+
+    return load_update(folder / TOWER, str(saved["tower"]), str(saved["tower_digest"]))
 
 
 def _rgb(image: ImageLike, reader: FileReader) -> Image.Image:

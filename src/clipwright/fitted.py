@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from clipwright.core.errors import DataError, NeedsError
 from clipwright.heads.base import Head
-from clipwright.task import BlackBox, Features
+from clipwright.task import BlackBox, Features, TowerUpdate
 
 Source = Literal["fixed", "rule", "cross-validation", "validation", "user", "closed form"]
 
@@ -82,7 +82,7 @@ class Fitted:
 
     Attributes:
         head: the inductive answer for any image.
-        tower: changed weights of the image tower, or None.
+        tower: what the fit changed in the image tower, whose features the head takes; or None.
         prompt: (m, d) soft prompt that a black box must be sent at prediction, or None.
         box: the black box that answers it, or None; it isn't saved.
         query_logits: (n, C) answer for `task.query` of a transductive method, or None.
@@ -94,7 +94,7 @@ class Fitted:
     """
 
     head: Head
-    tower: Any = None
+    tower: TowerUpdate | None = None
     prompt: torch.Tensor | None = None
     box: BlackBox | None = None
     query_logits: torch.Tensor | None = None
@@ -112,8 +112,12 @@ class Fitted:
         """(n, C) logits of image features.
 
         Raises:
-            NeedsError: the head takes an input that `features` lacks.
+            NeedsError: the head takes an input that `features` lacks, or features of the tower that the fit changed.
         """
+        if features.tower != ("" if self.tower is None else self.tower.digest):
+            raise NeedsError(
+                "these features were made by another image tower than this classifier's: encode them anew."
+            )
         tensors = []
         for name in self.head.inputs:
             value = self._prompted(features) if name == "scores" and self.prompt is not None else _part(features, name)

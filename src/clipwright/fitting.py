@@ -174,7 +174,7 @@ class FitRun:
 
     def score(self, fitted: Fitted | None = None) -> NDArray[np.float64]:
         """(n, C) logits of the held-out rows by this fit, temperature applied, or by another one as it is."""
-        rows = self.prepared.rows(self.roles.held_out)
+        rows = self.prepared.answering(self.fitted if fitted is None else fitted, self.roles.held_out)
         logits = self.fitted(rows) / self.classifier.temperature if fitted is None else fitted(rows)
         return logits.double().cpu().numpy()
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from clipwright.access import Access, BlackBox, Spent, Tower, TowerUpdate
 from clipwright.core.errors import DataError
 from clipwright.core.tensors import unit_rows
 
@@ -21,6 +22,20 @@ if TYPE_CHECKING:
     ArrayLike = torch.Tensor | np.ndarray | Sequence[Any]
 else:
     ArrayLike = Any
+
+__all__ = [
+    "Access",
+    "AveragingRule",
+    "BlackBox",
+    "Features",
+    "Need",
+    "Spent",
+    "Task",
+    "TextFeatures",
+    "Tower",
+    "TowerUpdate",
+    "check_class_names",
+]
 
 AveragingRule = Literal["raw_mean", "unit_mean", "mean_unit_renorm"]
 
@@ -39,75 +54,10 @@ class Need(StrEnum):
     RAW_NORMS = "raw_norms"
     IMAGES = "images"
     SCORES = "scores"
+    CAPTIONS = "captions"
 
 
-class Access(StrEnum):
-    """What may be asked of a model: a set of capabilities, not a ladder."""
-
-    WEIGHTS = "weights"
-    SOFT_PROMPT = "soft_prompt"
-    FEATURES = "features"
-    SCORES = "scores"
-    LABELS = "labels"
-
-
-@dataclass
-class Spent:
-    """What a black box has been asked for.
-
-    Attributes:
-        prompts: soft prompts that were evaluated.
-        scorings: pairs of an image and a prompt that were scored.
-        texts: texts that were encoded: prompts times classes.
-        images: images that were sent or encoded.
-        requests: requests over the network, those answered from the cache left out.
-        bytes_sent: bytes of their bodies.
-        bytes_received: bytes of the answers.
-        cached: answers that the cache held: of a prompt and some images, of texts, or of images.
-    """
-
-    prompts: int = 0
-    scorings: int = 0
-    texts: int = 0
-    images: int = 0
-    requests: int = 0
-    bytes_sent: int = 0
-    bytes_received: int = 0
-    cached: int = 0
-
-
-@runtime_checkable
-class Tower(Protocol):
-    """A model whose weights and gradients are at hand."""
-
-    access: frozenset[Access]
-
-
-@runtime_checkable
-class BlackBox(Protocol):
-    """A model that only answers queries, asked about the classes of one task.
-
-    Every class name is said as SOS, a context of m vectors that all classes share, the name, a full stop and the end
-    token. Images are named by handles.
-
-    Attributes:
-        access: what may be asked.
-        spent: what answering has cost so far.
-    """
-
-    access: frozenset[Access]
-    spent: Spent
-
-    def context(self, words: str) -> torch.Tensor:
-        """(m, d) float32 token embeddings of some words: where a soft prompt starts from."""
-
-    def prompt_features(self, contexts: torch.Tensor) -> torch.Tensor:
-        """(P, C, D) raw float32 text features of all classes under P contexts (P, m, d); needs ``features``."""
-
-    def prompt_scores(self, contexts: torch.Tensor, handles: Sequence[str]) -> torch.Tensor:
-        """(P, n, C) float32 class scores, logit scale times cosine, of n images under P contexts (P, m, d)."""
-
-
+_NAMED = ("ids", "handles", "caption_texts")  # a text for each row
 _SCAN = 1 << 22  # elements looked at in one go
 
 
@@ -184,8 +134,12 @@ class Features:
         second: (n, D2) features of another tower, or None.
         scores: (n, S, C) class scores of S models that tell nothing else, as logits; (n, C) of a single one; or None.
         handles: n names by which a black box knows the images, or None.
+        generated: (n,) bool, which images a text-to-image model made; None = none.
+        captions: (n, D) raw text features of a caption of each image, zeros where it has none; or None.
+        caption_texts: n captions, "" where there is none; or None.
         unit: whether `x` was given with its norms already lost.
-        source: decodes image i on demand, or None.
+        source: decodes image i on demand (a Pillow image), or None.
+        tower: digest of the `TowerUpdate` whose tower made these features, "" for the backbone as it is.
 
     Raises:
         DataError: wrong shapes, lengths that differ, or NaN or infinity.
@@ -199,8 +153,12 @@ class Features:
     second: torch.Tensor | None = field(default=None, kw_only=True)
     scores: torch.Tensor | None = field(default=None, kw_only=True)
     handles: tuple[str, ...] | None = field(default=None, kw_only=True)
+    generated: torch.Tensor | None = field(default=None, kw_only=True)
+    captions: torch.Tensor | None = field(default=None, kw_only=True)
+    caption_texts: tuple[str, ...] | None = field(default=None, kw_only=True)
     unit: bool = field(default=False, kw_only=True)
     source: Callable[[int], Any] | None = field(default=None, kw_only=True)
+    tower: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
         _put(self, "x", _tensor(self.x, "image features", (2,)))
@@ -209,20 +167,27 @@ class Features:
             _put(self, "y", _tensor(self.y, "labels", (1,), integer=True))
             if len(self.labels) and int(self.labels.min()) < -1:
                 raise DataError(f"labels must be class indices, or -1 for unlabeled; one is {int(self.labels.min())}.")
-        for name, dims in (("views", (3,)), ("pre_projection", (2,)), ("second", (2,))):
+        for name, dims in (("views", (3,)), ("pre_projection", (2,)), ("second", (2,)), ("captions", (2,))):
             if (value := getattr(self, name)) is not None:
                 _put(self, name, _tensor(value, name, dims))
                 _finite(getattr(self, name), name)
         self._check_scores()
-        for name in ("ids", "handles"):
+        if self.generated is not None:
+            _put(self, "generated", torch.as_tensor(self.generated, dtype=torch.bool).reshape(-1))
+        self._check_rows()
+
+    def _check_rows(self) -> None:
+        for name in _NAMED:
             if getattr(self, name) is not None:
                 _put(self, name, tuple(getattr(self, name)))
-        for name in ("y", "ids", "views", "pre_projection", "second", "scores", "handles"):
+        for name in ("y", "views", "pre_projection", "second", "scores", "generated", "captions", *_NAMED):
             value = getattr(self, name)
             if value is not None and len(value) != len(self.x):
                 raise DataError(f"{name} has {len(value)} rows but there are {len(self.x)} image features.")
         if self.views is not None and self.views.shape[2] != self.x.shape[1]:
             raise DataError(f"views have {self.views.shape[2]} dimensions but the clean view has {self.x.shape[1]}.")
+        if self.captions is not None and self.captions.shape[1] != self.dim:
+            raise DataError(f"captions have {self.captions.shape[1]} dimensions but the clean view has {self.dim}.")
 
     def _check_scores(self) -> None:
         if self.scores is not None:
@@ -243,6 +208,17 @@ class Features:
         """(n,) int64 labels, -1 where unlabeled."""
         return self.y if self.y is not None else torch.full((len(self),), -1)
 
+    @property
+    def captioned(self) -> torch.Tensor:
+        """(n,) bool, which rows have a caption."""
+        none = torch.zeros(len(self), dtype=torch.bool)
+        return none if self.captions is None else (self.captions != 0).any(1)
+
+    @property
+    def is_generated(self) -> torch.Tensor:
+        """(n,) bool, which images a text-to-image model made."""
+        return self.generated if self.generated is not None else torch.zeros(len(self), dtype=torch.bool)
+
     def unit_x(self) -> torch.Tensor:
         """(n, D) clean view with rows of length 1, float32 or float64."""
         return unit_rows(self.x)
@@ -256,7 +232,7 @@ class Features:
         changes: dict[str, Any] = {
             f.name: v[rows] for f in fields(self) if isinstance(v := getattr(self, f.name), torch.Tensor)
         }
-        for name in ("ids", "handles"):
+        for name in _NAMED:
             if (kept := getattr(self, name)) is not None:
                 changes[name] = tuple(kept[i] for i in numbers)
         if source is not None:
@@ -413,6 +389,8 @@ class Task:
         validation: labelled rows for choosing hyper-parameters, or None.
         unlabeled: rows without labels, or None.
         query: the batch that a transductive method may look at, without labels, or None.
+        group_captions: text features of captions of groups of unlabeled images, by the class that names alone give the
+            group, or None.
         logit_scale: what multiplies cosines, positive; 100 for CLIP.
         projection: (D', D) last matrix of the image tower, for `pre_projection` features, or None.
         projection_bias: (D,) vector added after it, or None (CLIP's ResNets have one).
@@ -431,6 +409,7 @@ class Task:
     validation: Features | None = None
     unlabeled: Features | None = None
     query: Features | None = None
+    group_captions: TextFeatures | None = field(default=None, kw_only=True)
     logit_scale: float = field(default=100.0, kw_only=True)
     projection: torch.Tensor | None = field(default=None, kw_only=True)
     projection_bias: torch.Tensor | None = field(default=None, kw_only=True)
@@ -462,6 +441,8 @@ class Task:
         for name in ("unlabeled", "query"):
             if (rows := getattr(self, name)) is not None:
                 _put(self, name, rows.without_labels())
+        if self.group_captions is not None and self.group_captions.n_classes > len(self.class_names):
+            raise DataError("group captions are given for more classes than there are class names.")
         self._check_widths()
 
     def _check_labels(self, rows: Features, what: str) -> None:
@@ -476,8 +457,9 @@ class Task:
         widths = {
             n: f.dim for n in ("support", "validation", "unlabeled", "query") if (f := getattr(self, n)) is not None
         }
-        if self.text is not None:
-            widths["text"] = int(self.text.x.shape[1])
+        for n, text in (("text", self.text), ("group_captions", self.group_captions)):
+            if text is not None:
+                widths[n] = int(text.x.shape[1])
         if len(set(widths.values())) > 1:
             shown = ", ".join(f"{name} {width}" for name, width in widths.items())
             raise DataError(f"all features must have the same width; they have: {shown}.")
@@ -510,10 +492,18 @@ class Task:
 
     @property
     def shots(self) -> tuple[int, ...]:
-        """Labelled support rows per class."""
+        """Labelled support rows per class, generated images included."""
         if self.support is None:
             return (0,) * self.n_classes
         return tuple(torch.bincount(self.support.labels, minlength=self.n_classes).tolist())
+
+    @property
+    def labels_per_class(self) -> tuple[int, ...]:
+        """Labelled support rows per class, generated images left out: what somebody had to label."""
+        if self.support is None:
+            return (0,) * self.n_classes
+        real = self.support.labels[~self.support.is_generated]
+        return tuple(torch.bincount(real, minlength=self.n_classes).tolist())
 
     def supplies(self) -> frozenset[Need]:
         """The data needs that this task meets."""
@@ -534,6 +524,8 @@ class Task:
             Need.IMAGES: bool(rows) and all(f.source is not None for f in rows),
             Need.SCORES: bool(rows)
             and (all(f.scores is not None for f in rows) or (self.text is not None and all(f.dim for f in rows))),
+            Need.CAPTIONS: self.group_captions is not None
+            or (self.unlabeled is not None and bool(self.unlabeled.captioned.any())),
         }
         return frozenset(need for need, met in have.items() if met)
 

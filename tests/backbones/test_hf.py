@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from tests.backbones.conftest import TEXTS, library_input, pixels_for
 
 from clipwright.backbones import resolve, save_backbone
@@ -113,6 +114,18 @@ def test_features_are_the_librarys_own(folder: Path) -> None:
         assert backbone.projection is not None
         torch.testing.assert_close(found.pre_projection @ backbone.projection, found.x, atol=1e-5, rtol=1e-5)
         assert backbone.preprocess.resize_to == 36
+
+
+def test_copies_that_can_be_trained_give_the_same_features(folder: Path, photo: Image.Image) -> None:
+    backbone = load(f"hf:{folder}")
+    pixels = torch.from_numpy(backbone.pixels(photo))[None]
+    images, texts = backbone.image_module().eval(), backbone.text_module().eval()
+    torch.testing.assert_close(images(pixels).detach(), backbone.images(pixels).x, rtol=1e-5, atol=1e-5)
+    found = texts(backbone.tokens(["a cat", "a dog"]))
+    torch.testing.assert_close(found.detach(), backbone.texts(["a cat", "a dog"]), rtol=1e-4, atol=1e-5)
+    (images(pixels).sum() + found.sum()).backward()
+    assert all(any(p.grad is not None for p in module.parameters()) for module in (images, texts))
+    assert not any(p.requires_grad for p in backbone.model.parameters())
 
 
 def test_causal_towers_are_cut_and_siglip_is_left_whole(folder: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from clipwright.backbones.base import ImageFeatures
-from clipwright.backbones.image_tower import ImageTower, open_clip_tower
+from clipwright.backbones.image_tower import ImageTower, open_clip_tower, take_visual
 
 Saved = Callable[[str], tuple[Any, Path]]
 
@@ -45,7 +45,7 @@ def test_changed_weights_are_used_at_once(save_weights: Saved) -> None:
 
 def test_projection_is_done_in_float32() -> None:
     weight, body = torch.randn(8, 4), torch.randn(3, 8).bfloat16()
-    tower = ImageTower(torch.nn.Identity(), lambda pixels: pixels, lambda: weight, lambda: torch.ones(4))
+    tower = ImageTower(torch.nn.Identity(), lambda pixels: pixels, take_visual, lambda: weight, lambda: torch.ones(4))
     features, before = tower(body)
     assert features.dtype == torch.float32
     assert before is not None
@@ -53,6 +53,6 @@ def test_projection_is_done_in_float32() -> None:
 
 
 def test_without_a_projection_there_is_nothing_before_it() -> None:
-    features, before = ImageTower(torch.nn.Identity(), lambda pixels: pixels)(torch.ones(1, 4))
+    features, before = ImageTower(torch.nn.Identity(), lambda pixels: pixels, take_visual)(torch.ones(1, 4))
     assert before is None
     assert ImageFeatures(features).pre_projection is None

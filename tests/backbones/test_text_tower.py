@@ -31,6 +31,9 @@ class Recorder(TextTower):
     def lengths(self, tokens: torch.Tensor) -> torch.Tensor:
         return self.tower.lengths(tokens)
 
+    def copied(self) -> tuple[TextTower, torch.nn.Module]:
+        return self.tower.copied()
+
     def encode(self, tokens: torch.Tensor) -> torch.Tensor:
         self.batches.append((len(tokens), tokens.shape[1]))
         return self.tower.encode(tokens)

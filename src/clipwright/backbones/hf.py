@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from clipwright.backbones.base import Backbone
 from clipwright.backbones.image_tower import ImageTower
@@ -16,7 +17,7 @@ from clipwright.backbones.loaded import TowerBackbone, place
 from clipwright.backbones.network import reason, require_hub
 from clipwright.backbones.preprocess import Interpolation, Preprocess
 from clipwright.backbones.references import ModelRef
-from clipwright.backbones.text_tower import TextTower
+from clipwright.backbones.text_tower import TextTower, without
 from clipwright.core.errors import BackboneError
 
 _MODEL_CLASSES = {"clip": "CLIPModel", "siglip": "SiglipModel"}
@@ -176,6 +177,11 @@ class HuggingFaceText(TextTower):
         tokens = self._tokenizer(list(texts), truncation=False)["input_ids"]
         return [text for text, row in zip(texts, tokens, strict=True) if len(row) > self._context]
 
+    def copied(self) -> tuple[TextTower, nn.Module]:
+        """The same tower with weights of its own, and the module that holds them."""
+        model = without(self._model, self._model.vision_model)
+        return HuggingFaceText(model, self._tokenizer, "clip" if self._causal else "siglip"), model
+
     def encode(self, tokens: torch.Tensor) -> torch.Tensor:
         """The library's own features; without an attention mask, since padding is after the end or was trained on."""
         return _tensor(self._model.get_text_features(input_ids=tokens))
@@ -219,15 +225,22 @@ def _height_width(size: Any) -> tuple[int, int]:
 
 
 def _image_tower(model: Any, kind: str) -> ImageTower:
-    vision = model.vision_model
+    parts = {"vision_model": model.vision_model}
+    if kind == "clip":
+        parts["visual_projection"] = model.visual_projection
+    return _take_parts(nn.ModuleDict(parts))
+
+
+def _take_parts(parts: Any) -> ImageTower:
+    """Take apart a vision model and, where there is one, its projection."""
 
     def pooled(pixels: torch.Tensor) -> torch.Tensor:
-        features: torch.Tensor = vision(pixel_values=pixels).pooler_output
+        features: torch.Tensor = parts["vision_model"](pixel_values=pixels).pooler_output
         return features
 
-    if kind == "siglip":
-        return ImageTower(vision, pooled)
-    return ImageTower(vision, pooled, lambda: model.visual_projection.weight.T)
+    if "visual_projection" not in parts:
+        return ImageTower(parts, pooled, _take_parts)
+    return ImageTower(parts, pooled, _take_parts, lambda: parts["visual_projection"].weight.T)
 
 
 def _tensor(output: Any) -> torch.Tensor:

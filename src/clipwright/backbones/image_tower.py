@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,14 +16,16 @@ class ImageTower:
     """An image tower and, where there is one, its last matrix.
 
     Attributes:
-        module: holds the tower's weights.
+        module: holds all of the tower's weights.
         body: (b, 3, H, W) normalised pixels to (b, D') features before the projection, or (b, D) where there is none.
+        take: takes a module of the same kind apart.
         weight: gives the (D', D) projection, or is None where the tower has no last matrix.
         bias: gives the (D,) vector added after the projection, or None.
     """
 
     module: nn.Module
     body: Callable[[torch.Tensor], torch.Tensor]
+    take: Callable[[Any], ImageTower]
     weight: Callable[[], torch.Tensor] | None = None
     bias: Callable[[], torch.Tensor | None] = lambda: None
 
@@ -35,29 +38,50 @@ class ImageTower:
         features = body @ self.weight().float()
         return (features if bias is None else features + bias.float()), body
 
+    def copied(self) -> ImageTower:
+        """The same tower with weights of its own."""
+        return self.take(copy.deepcopy(self.module))
+
 
 def open_clip_tower(model: Any) -> ImageTower:
     """Take apart the image tower of an open_clip model (`CLIP`, `CustomTextCLIP`, `CoCa`)."""
+    return take_visual(model.visual)
+
+
+def take_visual(visual: Any) -> ImageTower:
+    """Take apart what open_clip calls ``visual``."""
     from open_clip.modified_resnet import ModifiedResNet
     from open_clip.timm_model import TimmModel
     from open_clip.transformer import VisionTransformer
 
-    visual = model.visual
     if isinstance(visual, VisionTransformer) and visual.proj is not None:
-        return ImageTower(visual, lambda pixels: _vit_body(visual, pixels), lambda: visual.proj)
+        return ImageTower(visual, lambda pixels: _vit_body(visual, pixels), take_visual, lambda: visual.proj)
     if isinstance(visual, ModifiedResNet):
         last = visual.attnpool.c_proj
-        return ImageTower(visual, lambda pixels: _resnet_body(visual, pixels), lambda: last.weight.T, lambda: last.bias)
+        return ImageTower(
+            visual,
+            lambda pixels: _resnet_body(visual, pixels),
+            take_visual,
+            lambda: last.weight.T,
+            lambda: last.bias,
+        )
     if isinstance(visual, TimmModel) and isinstance(getattr(visual.head, "proj", None), nn.Linear):
         last = visual.head.proj
         before = [layer for name, layer in visual.head.named_children() if name != "proj"]
         return ImageTower(
             visual,
             lambda pixels: _through(before, visual.trunk(pixels)),
+            take_visual,
             lambda: last.weight.T,
             lambda: last.bias,
         )
-    return ImageTower(visual, lambda pixels: model.encode_image(pixels, normalize=False))  # CoCa would normalise
+    return ImageTower(visual, lambda pixels: _first(visual(pixels)), take_visual)
+
+
+def _first(answer: Any) -> torch.Tensor:
+    """CoCa's tower gives the tokens besides."""
+    features: torch.Tensor = answer[0] if isinstance(answer, tuple) else answer
+    return features
 
 
 def _through(layers: list[nn.Module], x: torch.Tensor) -> torch.Tensor:

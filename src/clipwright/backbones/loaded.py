@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 
 from clipwright.backbones.base import Backbone, ImageFeatures, no_soft_prompts
 from clipwright.backbones.device import Batcher
@@ -14,6 +16,7 @@ from clipwright.backbones.image_tower import ImageTower
 from clipwright.backbones.preprocess import Preprocess
 from clipwright.backbones.soft_prompts import SoftPrompts
 from clipwright.backbones.text_tower import CausalText, TextTower, encode_texts
+from clipwright.backbones.trainable import ImageModule, TextModule
 from clipwright.core.errors import DataError
 from clipwright.task import Access
 
@@ -86,6 +89,27 @@ class TowerBackbone(Backbone):
         shape = (1, 3, 1, 1)
         self._mean = torch.tensor(preprocess.mean, device=device).view(shape)
         self._std = torch.tensor(preprocess.std, device=device).view(shape)
+
+    def pixels(
+        self, image: Image.Image, recipe: str | None = None, rng: np.random.Generator | None = None
+    ) -> np.ndarray:
+        """(3, H, W) uint8 pixels of an RGB image: the clean view, or an augmented one where a recipe and `rng` are."""
+        if recipe is None or rng is None:
+            return self.preprocess.clean(image)
+        return self.preprocess.view(image, recipe, rng)
+
+    def image_module(self) -> ImageModule:
+        """A copy of the image tower that can be trained: (b, 3, H, W) uint8 pixels to (b, D) raw features."""
+        return ImageModule(self.image_tower, self._mean, self._std)
+
+    def text_module(self) -> TextModule:
+        """A copy of the text tower that can be trained: (b, l) tokens to (b, D) raw features."""
+        return TextModule(self.text_tower, self.device)
+
+    def tokens(self, texts: Sequence[str]) -> torch.Tensor:
+        """(T, l) int64 tokens of T texts, cut at the longest where the tower is causal."""
+        tokens = self.text_tower.tokenize(texts)
+        return tokens[:, : int(self.text_tower.lengths(tokens).max())] if len(texts) else tokens
 
     @property
     def projection(self) -> torch.Tensor | None:  # type: ignore[override] # read from the weights, so never stale

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from clipwright.backbones.base import BackboneRef
 from clipwright.backbones.hf import HuggingFaceRef
-from clipwright.backbones.identifiers import DEFAULT, parse
+from clipwright.backbones.identifiers import DEFAULT, Identifier, parse
 from clipwright.backbones.openclip import FolderRef, OpenClipRef, TinyRef
 from clipwright.backbones.references import ModelRef
-from clipwright.backbones.saving import saved_library
+from clipwright.backbones.saving import NOTE_FILE, TUNED, saved_library
+from clipwright.backbones.tuned import open_tuned
+from clipwright.core.errors import BackboneError
 
 _KINDS: dict[str, type[ModelRef]] = {"openclip": OpenClipRef, "hf": HuggingFaceRef, "tiny": TinyRef}
 
@@ -32,6 +34,22 @@ def resolve(spec: str = DEFAULT, *, device: str | None = None, dtype: str | None
         return EndpointRef(identifier)
     kind = _KINDS.get(identifier.kind)
     if kind is None:
-        assert identifier.path is not None  # noqa: S101 - a folder is a path
-        kind = HuggingFaceRef if saved_library(identifier.path) == "transformers" else FolderRef
+        return _folder(identifier, device=device, dtype=dtype)
+    return kind(identifier, device=device, dtype=dtype)
+
+
+def _folder(identifier: Identifier, *, device: str | None, dtype: str | None) -> BackboneRef:
+    """What a folder holds: a model of one of the libraries, or a changed tower, perhaps that of a classifier."""
+    assert identifier.path is not None  # noqa: S101 - a folder is a path
+    folder = identifier.path
+    if (folder / "classifier.json").is_file():
+        if not (folder / "tower" / NOTE_FILE).is_file():
+            raise BackboneError(
+                f"{folder} is a classifier that left its backbone as it was: name the backbone that it was fitted on."
+            )
+        folder = folder / "tower"
+    library = saved_library(folder)
+    if library == TUNED:
+        return open_tuned(folder, device=device, dtype=dtype)
+    kind = HuggingFaceRef if library == "transformers" else FolderRef
     return kind(identifier, device=device, dtype=dtype)

@@ -13,6 +13,8 @@ from clipwright.core.errors import BackboneError, FormatError
 
 FORMAT = 1
 NOTE_FILE = "clipwright_backbone.json"
+TUNED = "tuned"
+"""What the note of a changed tower says in the place of a library."""
 
 
 def save_backbone(backbone: Backbone, folder: Path | str) -> str:
@@ -47,7 +49,7 @@ def save_backbone(backbone: Backbone, folder: Path | str) -> str:
 
 
 def saved_library(folder: Path) -> str:
-    """Which library a folder's model belongs to: ``open_clip`` unless its note says ``transformers``.
+    """Which library a folder's model belongs to: ``open_clip`` unless its note says ``transformers`` or ``tuned``.
 
     Raises:
         FormatError: the folder was written by a newer clipwright, or its note is damaged.

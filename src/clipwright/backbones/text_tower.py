@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -33,6 +34,10 @@ class TextTower(ABC):
     @abstractmethod
     def encode(self, tokens: torch.Tensor) -> torch.Tensor:
         """(b, D) raw features of (b, l) tokens, cut at `lengths` or longer."""
+
+    @abstractmethod
+    def copied(self) -> tuple[TextTower, nn.Module]:
+        """The same tower with weights of its own, and the module that holds them."""
 
     def overlong(self, texts: Sequence[str]) -> list[str]:
         """Those of the texts of which the tokenizer drops the end."""
@@ -97,9 +102,9 @@ def _warn_overlong(tower: TextTower, texts: Sequence[str], lengths: torch.Tensor
 class WholeText(TextTower):
     """A text tower that sees the whole context, padding included: left as it is."""
 
-    def __init__(self, tokenizer: Any, encode: Any, dim: int) -> None:
+    def __init__(self, tokenizer: Any, model: Any, dim: int) -> None:
         self._tokenizer = tokenizer
-        self._encode = encode
+        self._model = model
         self.dim = dim
 
     def tokenize(self, texts: Sequence[str]) -> torch.Tensor:
@@ -111,9 +116,14 @@ class WholeText(TextTower):
         """L for every row."""
         return torch.full((len(tokens),), tokens.shape[1])
 
+    def copied(self) -> tuple[TextTower, nn.Module]:
+        """The same tower with weights of its own, and the module that holds them."""
+        model = without(self._model, self._model.visual)
+        return WholeText(self._tokenizer, model, self.dim), model
+
     def encode(self, tokens: torch.Tensor) -> torch.Tensor:
         """The library's own features."""
-        features: torch.Tensor = self._encode(tokens)
+        features: torch.Tensor = self._model.encode_text(tokens, normalize=False)  # CoCa would normalise
         return features
 
 
@@ -150,6 +160,11 @@ class CausalText(TextTower):
         count = getattr(self._tokenizer, "encode", None)
         room = self._parts.positional_embedding.shape[0] - 2
         return [text for text in texts if len(count(text)) > room] if callable(count) else []
+
+    def copied(self) -> tuple[TextTower, nn.Module]:
+        """The same tower with weights of its own, and the module that holds them."""
+        parts = without(self._parts, getattr(self._parts, "visual", None))
+        return CausalText(self._tokenizer, parts, self._pool, self._eos, self.dim), parts
 
     @property
     def parts(self) -> Any:
@@ -193,14 +208,15 @@ class CausalText(TextTower):
         return marks.argmax(-1)
 
 
+def without(model: Any, part: nn.Module | None) -> Any:
+    """A deep copy of a model that lacks one of its parts."""
+    return copy.deepcopy(model, {} if part is None else {id(part): None})
+
+
 def open_clip_text(model: Any, tokenizer: Any, dim: int) -> TextTower:
     """The text tower of an open_clip model: cut where it is causal and pools at the end token, else left whole."""
     from open_clip.model import CLIP
     from open_clip.transformer import TextTransformer
-
-    def whole(tokens: torch.Tensor) -> torch.Tensor:
-        features: torch.Tensor = model.encode_text(tokens, normalize=False)  # CoCa would normalise
-        return features
 
     parts: Any = model if isinstance(model, CLIP) else getattr(model, "text", None)
     if isinstance(model, CLIP):
@@ -208,10 +224,10 @@ def open_clip_text(model: Any, tokenizer: Any, dim: int) -> TextTower:
     elif isinstance(parts, TextTransformer) and parts.cls_emb is None and not parts.use_pad_mask:
         pool, eos = parts.pool_type, parts.eos_id
     else:
-        return WholeText(tokenizer, whole, dim)
+        return WholeText(tokenizer, model, dim)
     if pool in {"argmax", "eos", "first"} and is_causal(parts.attn_mask):
         return CausalText(tokenizer, parts, pool, int(eos), dim)
-    return WholeText(tokenizer, whole, dim)
+    return WholeText(tokenizer, model, dim)
 
 
 def is_causal(mask: torch.Tensor | None) -> bool:

@@ -106,7 +106,7 @@ class Method(ABC):
         return FitTrace(
             chosen=given | found,
             how=how | dict.fromkeys(found, "rule"),
-            labels_per_class=task.shots if labels else (0,) * task.n_classes,
+            labels_per_class=task.labels_per_class if labels else (0,) * task.n_classes,
         )
 
     def hyper_parameters(self) -> dict[str, Any]:
@@ -145,6 +145,7 @@ SUPPLY: dict[Need, str] = {
     Need.SECOND: "features of a second backbone",
     Need.RAW_NORMS: "features whose norms were kept (not unit-norm ones)",
     Need.IMAGES: "the images themselves",
+    Need.CAPTIONS: "captions of the unlabeled images (make them with 'clipwright caption', and give --captions FOLDER)",
     Need.SCORES: "class scores (text and image features, or `scores` in the bundle, or an endpoint that grants scores)",
 }
 

@@ -186,7 +186,7 @@ class CODER(Method):
         trace.chosen |= {"beta": found.beta, "alpha": found.alpha}
         if how is not None:
             trace.how |= {n: how for n in ("beta", "alpha") if getattr(self, n) is None}
-            trace.labels_per_class = labels_used(task) if how == "validation" else task.shots
+            trace.labels_per_class = labels_used(task) if how == "validation" else task.labels_per_class
         trace.notes.append(f"Images are compared by their cosines with {len(rows)} texts, in {len(root)} dimensions.")
         return memory.head(found.beta, found.alpha)
 

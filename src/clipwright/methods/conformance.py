@@ -45,6 +45,11 @@ class Subject:
         self.method, self.access, self.task_type = method, access, task_type
 
     @property
+    def trained(self) -> bool:
+        """Whether the method asks for a model's weights."""
+        return Access.WEIGHTS in self.method.requires().access
+
+    @property
     def prompted(self) -> bool:
         """Whether the method asks a black box with soft prompts."""
         return Access.SOFT_PROMPT in self.method.requires().access
@@ -53,18 +58,33 @@ class Subject:
         """An example that meets the method's needs, and its optional needs where asked."""
         wants = self.method.requires()
         needs = wants.needs | (wants.optional if optional else frozenset())
-        made = example(needs, access=self.access, soft_prompts=self.prompted, **options)
+        made = example(needs, access=self.access, soft_prompts=self.prompted, weights=self.trained, **options)
         fields = {f.name: getattr(made.task, f.name) for f in dataclasses.fields(Task)}
         return Example(self.task_type(**fields), made.test)
 
     def answer(self, case: Example) -> torch.Tensor:
         """(m, C) logits of the test rows, and below them those of the query rows where the method answers them."""
-        return answers(self.method.fit(case.task), case.test)
+        return answers(self.method.fit(case.task), case)
 
 
-def answers(fitted: Fitted, test: Features) -> torch.Tensor:
-    """(m, C) logits of `test`, and below them those of the task's query rows where there are any."""
-    logits = fitted(test)
+def seen(fitted: Fitted, rows: Features, task: Task) -> Features:
+    """Rows as a fit's head takes them: by the image tower that it changed, if it did."""
+    if fitted.tower is None:
+        return rows
+    tower, source = task.access, rows.source
+    assert isinstance(tower, Tower)  # noqa: S101 - what a method was given that changed one
+    assert source is not None  # noqa: S101 - it needs images
+    module = tower.image_module().eval()
+    fitted.tower.apply(module.state_dict())
+    pixels = torch.from_numpy(np.stack([tower.pixels(source(i)) for i in range(len(rows))])) if len(rows) else None
+    with torch.no_grad():
+        x = rows.x[:0] if pixels is None else module(pixels).to(rows.x.dtype)
+    return dataclasses.replace(rows, x=x, views=None, tower=fitted.tower.digest)
+
+
+def answers(fitted: Fitted, case: Example) -> torch.Tensor:
+    """(m, C) logits of the test rows, and below them those of the task's query rows where there are any."""
+    logits = fitted(seen(fitted, case.test, case.task))
     return logits if fitted.query_logits is None else torch.cat([logits, fitted.query_logits.to(logits.dtype)])
 
 
@@ -141,7 +161,7 @@ def sample_permutation(subject: Subject) -> None:
     if moved.query_logits is not None and case.task.query is not None:
         back = order(case.task.query).argsort()
         moved = dataclasses.replace(moved, query_logits=moved.query_logits[back])
-    _close(answers(moved, case.test), subject.answer(case), EXACT, "reordered rows")
+    _close(answers(moved, case), subject.answer(case), EXACT, "reordered rows")
 
 
 def image_scale(subject: Subject) -> None:
@@ -174,10 +194,11 @@ def one_sample(subject: Subject) -> None:
     """One labelled row per class is enough; no row or a single row can be predicted, as in a batch."""
     case = subject.example(shots=1)
     fitted = subject.method.fit(case.task)
-    logits = fitted(case.test)
+    test = seen(fitted, case.test, case.task)
+    logits = fitted(test)
     _finite(logits, "one sample per class")
-    _demand(fitted(case.test[:0]).shape == (0, case.task.n_classes), "no rows to predict: the shape must be (0, C).")
-    alone = torch.cat([fitted(case.test[[i]]) for i in range(len(case.test))])
+    _demand(fitted(test[:0]).shape == (0, case.task.n_classes), "no rows to predict: the shape must be (0, C).")
+    alone = torch.cat([fitted(test[[i]]) for i in range(len(test))])
     _close(alone, logits, EXACT, "rows predicted one by one")
 
 
@@ -309,8 +330,9 @@ def restriction(subject: Subject) -> None:
     case = subject.example()
     fitted = subject.method.fit(case.task)
     index = torch.tensor([4, 1, 2])
-    small = Fitted(fitted.head.restrict(index))
-    _close(small(case.test), fitted(case.test)[:, index], EXACT, "a restricted head")
+    small = dataclasses.replace(fitted, head=fitted.head.restrict(index))
+    test = seen(fitted, case.test, case.task)
+    _close(small(test), fitted(test)[:, index], EXACT, "a restricted head")
 
 
 def untouched_inputs(subject: Subject) -> None:
@@ -335,8 +357,9 @@ def round_trip(subject: Subject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "head.safetensors"
         save_head(fitted.head, path)
-        again = Fitted(load_head(path))
-    _demand(torch.equal(again(case.test), fitted(case.test)), "a saved and loaded head answers differently.")
+        again = dataclasses.replace(fitted, head=load_head(path))
+    test = seen(fitted, case.test, case.task)
+    _demand(torch.equal(again(test), fitted(test)), "a saved and loaded head answers differently.")
 
 
 def hidden_labels(subject: Subject) -> None:
@@ -376,7 +399,7 @@ def needs_messages(subject: Subject) -> None:
 
     needs = subject.method.requires().needs
     for need in sorted(needs):
-        case = example(needs - {need}, access=subject.access, soft_prompts=subject.prompted)
+        case = example(needs - {need}, access=subject.access, soft_prompts=subject.prompted, weights=subject.trained)
         if need in case.task.supplies():  # implied by another need
             continue
         try:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
+from torch import nn
 
 from clipwright.core.errors import DataError
 from clipwright.core.rng import generator
 from clipwright.task import Access, BlackBox, Features, Need, Spent, Task, TextFeatures, Tower
 
 _PROMPTS, _VIEWS, _SECOND = 3, 4, 6
+_SIDE, _CONTRAST = 8, 10.0  # of the images: their sides, and grey levels for one unit of a feature
 _CONTEXT = (4, 8)  # vectors of a soft prompt, and their width
 
 
@@ -62,11 +66,77 @@ class ExamplePrompts:
         return ExamplePrompts(self.texts[list(numbers)], self.seed)
 
 
+class ExampleTower:
+    """A vision-language model of a few lines: features are a linear map of 8 x 8 pixels, and of counted letters.
+
+    Args:
+        dim: D.
+        seed: other seeds map otherwise.
+    """
+
+    def __init__(self, dim: int, seed: int = 0) -> None:
+        self.spec, self.digest = "example", f"example-{dim}-{seed}"
+        self.device, self.logit_scale = torch.device("cpu"), 100.0
+        drawn = generator(seed, "example", "tower").standard_normal((_SIDE * _SIDE * 3, dim))
+        self.matrix = np.linalg.qr(drawn)[0]
+        self.letters = generator(seed, "example", "letters").standard_normal((128, dim))
+
+    @property
+    def access(self) -> frozenset[Access]:
+        """Its weights."""
+        return frozenset({Access.WEIGHTS, Access.FEATURES, Access.SCORES})
+
+    def images(self, x: np.ndarray) -> np.ndarray:
+        """(n, 3, 8, 8) uint8 pixels whose features are near to (n, D)."""
+        pixels = 128 + _CONTRAST * x @ self.matrix.T
+        found: np.ndarray = np.clip(np.rint(pixels), 0, 255).astype(np.uint8).reshape(-1, 3, _SIDE, _SIDE)
+        return found
+
+    def features(self, pixels: np.ndarray) -> np.ndarray:
+        """(n, D) features of pixels."""
+        with torch.no_grad():
+            x: torch.Tensor = self.image_module()(torch.from_numpy(pixels))
+        return x.double().numpy()
+
+    def pixels(self, image: Any, recipe: str | None = None, rng: np.random.Generator | None = None) -> np.ndarray:
+        """(3, 8, 8) pixels; a view of any recipe is the image shifted by a few grey levels."""
+        found = np.asarray(image, dtype=np.uint8).transpose(2, 0, 1)
+        if recipe is None or rng is None:
+            return np.ascontiguousarray(found)
+        shifted: np.ndarray = np.clip(found.astype(int) + int(rng.integers(-3, 4)), 0, 255).astype(np.uint8)
+        return shifted
+
+    def image_module(self) -> nn.Module:
+        """The linear map, ready to be trained."""
+        layer = nn.Linear(*self.matrix.shape)
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(self.matrix.T) / _CONTRAST)
+            layer.bias.copy_(-128 / _CONTRAST * torch.from_numpy(self.matrix.sum(0)))
+        return nn.Sequential(_Flat(), layer)
+
+    def text_module(self) -> nn.Module:
+        """An embedding of letters, averaged."""
+        return nn.EmbeddingBag.from_pretrained(torch.from_numpy(self.letters).float(), freeze=False)
+
+    def tokens(self, texts: Sequence[str]) -> torch.Tensor:
+        """(T, l) numbers of letters, repeated to the length of the longest text."""
+        longest = max((len(text) for text in texts), default=1)
+        return torch.tensor(
+            [[ord((text or " ")[i % max(1, len(text))]) % 128 for i in range(longest)] for text in texts]
+        )
+
+
+class _Flat(nn.Module):
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return pixels.float().flatten(1)
+
+
 class _Maker:
     """Draws rows around class centres; a draw depends on seed and name alone."""
 
-    def __init__(self, classes: int, dim: int, dtype: torch.dtype, seed: int) -> None:
-        self.classes, self.dtype, self.seed = classes, dtype, seed
+    def __init__(self, classes: int, dim: int, dtype: torch.dtype, seed: int, *, seen: bool = False) -> None:
+        self.classes, self.dtype, self.seed, self.seen = classes, dtype, seed, seen
+        self.tower = ExampleTower(dim, seed)
         self.centres = self.normal("centres", classes, dim) / np.sqrt(dim)
         self.second = self.normal("second centres", classes, _SECOND)
         self.matrix = self.normal("projection", dim + 4, dim) / np.sqrt(dim)
@@ -82,15 +152,18 @@ class _Maker:
         n, dim = len(y), self.centres.shape[1]
         x = 10 * (self.centres[y] + 0.9 * self.normal(name, n, dim) / np.sqrt(dim))
         noise = 3 * self.normal(f"{name} views", n, _VIEWS, dim) / np.sqrt(dim)
-        pixels = (np.abs(x[:, :3, None, None]) * 20 + np.zeros((1, 1, 8, 8))).astype(np.uint8)
+        pixels = self.tower.images(x)
+        captions = 5 * (self.centres[y] + self.normal(f"{name} captions", n, dim) / np.sqrt(dim))
         return Features(
-            self.tensor(x),
+            self.tensor(x if not self.seen else self.tower.features(pixels)),
             torch.from_numpy(y),
             ids=tuple(f"{name}/{i}" for i in range(n)),
             views=self.tensor(x[:, None] + noise) if Need.VIEWS in needs else None,
             pre_projection=self.tensor(x @ np.linalg.pinv(self.matrix)) if Need.PRE_PROJECTION in needs else None,
             second=self.tensor(self.second[y] + self.normal(f"{name} 2", n, _SECOND)) if Need.SECOND in needs else None,
-            source=(lambda i: pixels[i]) if Need.IMAGES in needs else None,
+            captions=self.tensor(captions) if Need.CAPTIONS in needs else None,
+            caption_texts=tuple(f"{name} {i}" for i in range(n)) if Need.CAPTIONS in needs else None,
+            source=(lambda i: Image.fromarray(pixels[i].transpose(1, 2, 0))) if Need.IMAGES in needs else None,
             scores=self.tensor(x @ self.centres.T) if Need.SCORES in needs else None,
         )
 
@@ -98,6 +171,12 @@ class _Maker:
         rows = self.centres + 0.3 * self.normal("texts", _PROMPTS, *self.centres.shape) / np.sqrt(self.centres.shape[1])
         lengths = 7 + self.normal("lengths", _PROMPTS, self.classes, 1) / 2
         return TextFeatures(self.tensor(rows / np.linalg.norm(rows, axis=-1, keepdims=True) * lengths))
+
+    def group_captions(self) -> TextFeatures:
+        classes = np.repeat(np.arange(self.classes), 3)
+        rows = 5 * (self.centres[classes] + self.normal("groups", len(classes), self.centres.shape[1]) / 8)
+        texts = tuple(f"group {i}" for i in range(len(classes)))
+        return TextFeatures(self.tensor(rows), torch.from_numpy(classes), kind="group", texts=texts)
 
 
 def example(
@@ -109,6 +188,7 @@ def example(
     dtype: torch.dtype = torch.float64,
     access: Tower | BlackBox | None = None,
     soft_prompts: bool = False,
+    weights: bool = False,
     seed: int = 0,
 ) -> Example:
     """Make a task that meets `needs` and nothing else, and rows to predict.
@@ -121,13 +201,16 @@ def example(
         dtype: of all features.
         access: the model behind the features.
         soft_prompts: put a black box behind them that takes soft prompts.
+        weights: put a model behind them whose weights can be changed; the features are its features of the images.
         seed: other seeds make other data.
     """
     wanted = frozenset(needs)
-    maker = _Maker(classes, dim, dtype, seed)
+    maker = _Maker(classes, dim, dtype, seed, seen=weights)
     labelled = bool(wanted & {Need.LABELS, Need.VIEWS})
     if soft_prompts and access is None:
         access = ExamplePrompts(maker.text().classifier(), seed)
+    if weights and access is None:
+        access = maker.tower
     others = {Need.UNLABELED: "unlabeled", Need.QUERY: "query"}
     if wanted and not labelled and not wanted & set(others) and wanted - {Need.TEXT}:
         labelled = True  # the remaining needs are about rows, so there must be some
@@ -137,6 +220,7 @@ def example(
         maker.rows("support", shots, wanted) if labelled else None,
         maker.rows("validation", 2, wanted) if Need.VALIDATION in wanted else None,
         **{name: maker.rows(name, 4, wanted) if need in wanted else None for need, name in others.items()},  # type: ignore[arg-type] # the two row fields
+        group_captions=maker.group_captions() if Need.CAPTIONS in wanted and Need.UNLABELED in wanted else None,
         projection=maker.tensor(maker.matrix) if Need.PRE_PROJECTION in wanted else None,
         access=access,
         seed=seed,

@@ -286,7 +286,7 @@ class _Choice:
 
     def _count(self, fits: Sequence[Fitted]) -> None:
         """Labels that were looked at: by the choice, or by any of the fits."""
-        seen = [fitted.trace.labels_per_class for fitted in fits] + [self.task.shots if self.looked else ()]
+        seen = [fitted.trace.labels_per_class for fitted in fits] + [self.task.labels_per_class if self.looked else ()]
         self.trace.labels_per_class = tuple(max(counts) for counts in zip(*(s for s in seen if s), strict=True))
 
     def _explain(self, name: str, reason: str, how: Any) -> None:

@@ -38,14 +38,9 @@ def out_of_fold_logits(
     Returns:
         the logits, or None when there are too few labels; and one sentence saying how or why not.
     """
+    if (reason := _not_calibrated(method, task, fitted)) or task.support is None:
+        return None, reason
     support = task.support
-    if support is None or not len(support):
-        return None, "There are no labels, so confidences are not calibrated."
-    if Access.SOFT_PROMPT in method.requires().access or (fitted is not None and fitted.trace.spent):
-        return None, (
-            "Calibration would take several further searches for a prompt, each at the price of the first, "
-            "so confidences are not calibrated."
-        )
     if fitted is not None and (made := fitted.out_of_fold) is not None:
         return made, f"Calibrated on the labels by {made.folds}-fold cross-fitting."
     labels = support.labels.numpy()
@@ -68,6 +63,26 @@ def out_of_fold_logits(
         inside = replace(task, support=support[np.flatnonzero(dealt != fold)])
         logits[held] = _predict(method, inside, support[held])
     return OutOfFold(logits, labels, support.ids, used), f"Calibrated on the labels by {used}-fold cross-fitting."
+
+
+def _not_calibrated(method: Method, task: Task, fitted: Fitted | None) -> str:
+    """Why there is nothing to calibrate on, or "" where there is."""
+    if task.support is None or not len(task.support):
+        return "There are no labels, so confidences are not calibrated."
+    if Access.SOFT_PROMPT in method.requires().access or (fitted is not None and fitted.trace.spent):
+        return (
+            "Calibration would take several further searches for a prompt, each at the price of the first, "
+            "so confidences are not calibrated."
+        )
+    if Access.WEIGHTS in method.requires().access:
+        return "Calibration would take several further trainings, so confidences are not calibrated."
+    if bool((made := task.support.is_generated).any()):
+        which = "All" if bool(made.all()) else "Some"
+        return (
+            f"{which} of the labelled images are generated, and how sure one may be of real images can't be seen from "
+            "them, so confidences are not calibrated."
+        )
+    return ""
 
 
 def temperature(

@@ -54,6 +54,8 @@ def run_cell(bench: Bench, job: Job) -> tuple[Cell, Fitted]:
     with PeakMemory() as memory:
         fitted = method.fit(task)
     fitted_at = time.perf_counter()
+    if fitted.tower is not None:
+        features = bench.prepared.answering(fitted, rows).without_labels()
     logits = _logits(fitted, features, task)
     scored_at = time.perf_counter()
     scores = score_rows(logits, labels)
@@ -76,7 +78,7 @@ def run_cell(bench: Bench, job: Job) -> tuple[Cell, Fitted]:
 
 
 def _identity(bench: Bench, job: Job, task: Task) -> dict[str, Any]:
-    given = [f.labels.numpy() for f in (task.support, task.validation) if f is not None and len(f)]
+    given = [f.labels[~f.is_generated].numpy() for f in (task.support, task.validation) if f is not None and len(f)]
     labels = np.bincount(np.concatenate(given), minlength=task.n_classes) if given else np.zeros(task.n_classes)
     return {
         "dataset": bench.prepared.dataset.name,

@@ -7,17 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 
 from clipwright.backbones.base import BackboneRef
 from clipwright.backbones.endpoint import EndpointRef
-from clipwright.core.errors import UsageError
+from clipwright.backbones.loaded import TowerBackbone
+from clipwright.backbones.tuned import TunedRef
+from clipwright.core.errors import DataError, UsageError
 from clipwright.data import duplicates_across
 from clipwright.data.dataset import Dataset
 from clipwright.data.names import clean_name
 from clipwright.features import extract
+from clipwright.fitted import Fitted
 from clipwright.methods.base import Method
 from clipwright.protocol.asked import ask_about, keeps_features
 from clipwright.task import Access, BlackBox, Features, Task, TextFeatures
@@ -79,11 +83,35 @@ class Prepared:
 
         Where the model can't give it, the task is left as it is, and the method says what it lacks.
         """
-        if self.ref is None or (Access.SOFT_PROMPT not in method.requires().access and self.features.dim):
+        wanted = method.requires().access
+        if self.ref is None or (self.features.dim and not wanted & {Access.SOFT_PROMPT, Access.WEIGHTS}):
             return task
-        if Access.SOFT_PROMPT not in self.ref.load().access:
+        backbone = self.ref.load()
+        if Access.WEIGHTS in wanted and isinstance(backbone, TowerBackbone):
+            return replace(task, access=backbone)
+        if Access.SOFT_PROMPT not in backbone.access:
             return task
         return replace(task, access=self.box)
+
+    def answering(self, fitted: Fitted, index: Rows, *, quiet: bool = True) -> Features:
+        """Features of some rows as a fit's head takes them: by the image tower that the fit changed, if it did.
+
+        Raises:
+            DataError: an image that could be read before can't be read any more.
+        """
+        found = self.rows(index)
+        if fitted.tower is None or self.ref is None:
+            return found
+        part = self.dataset.take(np.asarray(index, dtype=np.int64))
+        with TemporaryDirectory() as folder:  # one fit's features are of no use to others
+            store = extract(part, TunedRef(self.ref, fitted.tower), folder=Path(folder), quiet=quiet)
+            tuned, kept = store.features_for(part)
+            if len(kept) < len(part):
+                raise DataError(
+                    f"{len(part) - len(kept)} images can't be read any more: look at the disk, and run again."
+                )
+            before = None if tuned.pre_projection is None else tuned.pre_projection.clone()
+            return replace(found, x=tuned.x.clone(), pre_projection=before, views=None, tower=fitted.tower.digest)
 
     @property
     def backbone(self) -> str:
@@ -99,6 +127,9 @@ class Prepared:
         """Features of some rows, with views where each of them has some."""
         numbers = np.asarray(index, dtype=np.int64)
         found = self.features[numbers]
+        if (reader := self.dataset.reader) is not None:
+            sources = self.dataset.table["source"]
+            found = replace(found, source=lambda i: reader.read(sources[int(numbers[i])].as_py()).image)
         if self.views is None or self.view_of is None or bool((self.view_of[numbers] < 0).any()):
             return found
         return replace(found, views=self.views[self.view_of[numbers]])

@@ -60,6 +60,6 @@ def best_state(task: Task, selection: Selection) -> BestState | None:
 def labels_used(task: Task) -> tuple[int, ...]:
     """Labels per class in the support and the validation set together."""
     if task.validation is None:
-        return task.shots
+        return task.labels_per_class
     more = torch.bincount(task.validation.labels, minlength=task.n_classes).tolist()
-    return tuple(a + b for a, b in zip(task.shots, more, strict=True))
+    return tuple(a + b for a, b in zip(task.labels_per_class, more, strict=True))
