@@ -14,8 +14,10 @@ from PIL import Image
 
 import clipwright as cw
 from clipwright import api
+from clipwright.backbones.loaded import TowerBackbone
 from clipwright.core.errors import DataError, NeedsError, UsageError
 from clipwright.methods.taskres import TaskRes
+from clipwright.task import TowerUpdate
 
 pytestmark = pytest.mark.filterwarnings("ignore:the embedded model")
 
@@ -125,6 +127,20 @@ def test_evaluating_on_what_was_fitted_is_told(folder: Path) -> None:
     found = cw.evaluate(classifier, folder, quiet=True)
     assert any("exact cop" in note for note in found.notes)
     assert found.problems
+
+
+def test_a_changed_tower_is_measured_by_its_own_features(folder: Path) -> None:
+    run = api.fit_run(folder, backbone="tiny", method="GDA", shots=3, quiet=True)
+    assert run.prepared.ref is not None
+    backbone = run.prepared.ref.load()
+    assert isinstance(backbone, TowerBackbone)
+    name, tensor = next(iter(backbone.image_module().state_dict().items()))
+    update = TowerUpdate("tiny", backbone.digest, {name: tensor.clone()})  # a change that changes nothing
+    fitted = dataclasses.replace(run.fitted, tower=update)
+    names = run.classifier.class_names
+    changed = cw.Classifier(fitted, names, backbone=run.classifier.backbone)
+    plain = cw.evaluate(run.classifier, folder, quiet=True)
+    assert cw.evaluate(changed, folder, quiet=True).top1 == plain.top1
 
 
 def test_a_subset_of_classes_in_another_order(folder: Path) -> None:

@@ -49,6 +49,8 @@ def test_start_up_imports_nothing_heavy(code: str) -> None:
         "extract",
         "describe",
         "generate",
+        "caption",
+        "merge",
         "tune-prompt",
         "serve",
         "methods",

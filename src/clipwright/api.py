@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 
 from clipwright import methods as catalogue
 from clipwright.backbones import DEFAULT, resolve
+from clipwright.captioning import caption
 from clipwright.classifier import Classifier
 from clipwright.comparing import SHOTS, Methods, Sources, compare_run, reopened
 from clipwright.core.errors import DataError, UsageError
@@ -20,6 +22,8 @@ from clipwright.engine import parse_shard
 from clipwright.features import extract as extract_features
 from clipwright.fitted import Fitted
 from clipwright.fitting import Classes, FitRun, Ints, Source, fit_run, open_data, prepared_data
+from clipwright.merging import averages_statistics, merge
+from clipwright.merging import merge_curve as _merge_curve
 from clipwright.methods.base import Method
 from clipwright.protocol.draws import Short
 from clipwright.protocol.evaluation import BaseToNew, Evaluation, evaluate_logits
@@ -37,6 +41,7 @@ from clipwright.protocol.transfer import (
 from clipwright.report.elements import Reason
 from clipwright.report.outcomes import Outcomes
 from clipwright.report.why import has_texts, reasons
+from clipwright.synthetic.captioning import CaptionRun
 from clipwright.synthetic.describing import describe_classes as describe
 from clipwright.synthetic.endpoint import Endpoint, Prices, read_api_key
 from clipwright.synthetic.generating import Generation
@@ -51,13 +56,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BaseToNew",
+    "CaptionRun",
     "Endpoint",
     "Evaluation",
     "FitRun",
     "Generation",
     "LabelClassifier",
     "Prices",
+    "averages_statistics",
     "base_to_new",
+    "caption",
     "compare",
     "compare_run",
     "comparison_report",
@@ -69,6 +77,8 @@ __all__ = [
     "fit_report",
     "fit_run",
     "generate",
+    "merge",
+    "merge_curve",
     "open_data",
     "predict_labels",
     "read_api_key",
@@ -88,6 +98,9 @@ def fit(
     shots: int | None = None,
     templates: str | Sequence[str] | None = None,
     texts: TextBank | str | Path | None = None,
+    generated: str | Path | None = None,
+    second: str | None = None,
+    captions: str | Path | None = None,
     hyper_parameters: Mapping[str, Any] | None = None,
     seed: int = 0,
     device: str | None = None,
@@ -107,6 +120,9 @@ def fit(
         shots: labels per class to use; all when left out.
         templates: prompt templates, each with one ``{}``, or the name of a set such as ``"imagenet7"``.
         texts: what else is known of the classes: a TextBank, or a file that `clipwright.texts.open_bank` reads.
+        generated: a folder that ``clipwright generate`` wrote; its images stand beside the real ones and are no labels.
+        second: identifier of a second backbone, for methods that take the features of two.
+        captions: a folder that ``clipwright caption`` wrote, for methods that read captions of unlabeled images.
         hyper_parameters: values for a method given by name.
         seed: all randomness comes from it.
         device: ``"cuda"``, ``"mps"`` or ``"cpu"``; the best there is when left out.
@@ -125,6 +141,9 @@ def fit(
         shots=shots,
         templates=templates,
         texts=texts,
+        generated=generated,
+        second=second,
+        captions=captions,
         hyper_parameters=hyper_parameters,
         seed=seed,
         device=device,
@@ -154,6 +173,7 @@ def fit_report(fitted: FitRun, out: Path, *, command: str = "") -> Path:
         outcomes=_outcomes(fitted),
         guesses=_guesses(fitted),
         dataset=fitted.prepared.dataset,
+        made=fitted.made,
         why=_why(fitted),
         skipped=fitted.prepared.problems,
         command=command,
@@ -244,6 +264,39 @@ def base_to_new(
     return BaseToNew(evaluate(classifier, dataset, classes_subset="base", **shared), new)
 
 
+def merge_curve(
+    base: Classifier,
+    tuned: Classifier,
+    alphas: Sequence[float],
+    data: Source | Sequence[Source],
+    *,
+    statistics: Dataset | None = None,
+    device: str | None = None,
+    quiet: bool = False,
+) -> list[dict[str, Any]]:
+    """Accuracy of merges of two classifiers on the test split of labelled data; see `clipwright.merge`.
+
+    Args:
+        base: what alpha = 0 gives.
+        tuned: what alpha = 1 gives.
+        alphas: numbers in [0, 1].
+        data: what `open_data` opens, one or several.
+        statistics: images on which the statistics of batch norms are estimated anew, where the tuning changed them.
+        device: where to run the backbone.
+        quiet: show no progress.
+
+    Returns:
+        rows with alpha, data, n, accuracy, low and high (95 % interval over images), fractions.
+    """
+    several = [data] if isinstance(data, str | Path | Dataset) else list(data)
+
+    def measure(merged: Classifier, dataset: Dataset) -> Evaluation:
+        with TemporaryDirectory() as folder:  # features of a merge are of no use to others
+            return evaluate(merged, dataset, device=device, store=Path(folder) / "store", quiet=quiet)
+
+    return _merge_curve(base, tuned, alphas, [open_data(one) for one in several], measure, statistics=statistics)
+
+
 def is_base(classifier: Classifier, dataset: Dataset) -> bool:
     """Whether the classes of a classifier are the base half of those of the data, and no more."""
     half = (len(dataset.class_names) + 1) // 2
@@ -264,12 +317,15 @@ def _features_for(
         ref,
         templates=templates,
         texts=texts or asks,
+        second=classifier.second_ref(),
         store=store,
         asked_names=classifier.said_names if asks else None,
         quiet=quiet,
     )
     if asks:
         classifier.attach(ref.load())
+    if classifier.fitted.tower is not None:  # what is extracted above is of the tower that the fit changed
+        prepared = replace(prepared, features=replace(prepared.features, tower=classifier.fitted.tower.digest))
     return prepared
 
 
@@ -284,6 +340,8 @@ def _evaluation(classifier: Classifier, fitted: Fitted, prepared: Prepared, rows
     dataset = prepared.dataset
     logits = fitted(prepared.rows(rows)) / classifier.temperature
     notes = (*dataset.notes, *prepared.notes, *_seen(classifier, prepared, rows))
+    if bool(dataset.is_generated[rows].any()):
+        notes = (*notes, "The scored images are generated, so the accuracy says little about real ones.")
     more: dict[str, Any] = {"split": split, "problems": prepared.problems, "notes": notes}
     return evaluate_logits(logits, dataset.labels[rows], dataset.class_names, **more)
 
@@ -351,6 +409,9 @@ def compare(
     root: Path | None = None,
     templates: str | Sequence[str] | None = None,
     texts: TextBank | str | Path | None = None,
+    generated: str | Path | None = None,
+    second: str | None = None,
+    captions: str | Path | None = None,
     validation: Validation = "none",
     protocol: Protocol = "draws",
     seed: int = 0,
@@ -374,6 +435,9 @@ def compare(
         root: folder that benchmarks lie in.
         templates: prompt templates.
         texts: what else is known of the classes: a TextBank, or a file that `clipwright.texts.open_bank` reads.
+        generated: a folder that ``clipwright generate`` wrote; its images stand beside the real ones and are no labels.
+        second: identifier of a second backbone, for methods that take the features of two.
+        captions: a folder that ``clipwright caption`` wrote, for methods that read captions of unlabeled images.
         validation: ``"none"``; or ``"few-shot"`` (min(shots, 4) further labels per class) or ``"full"`` (the data's
             own validation split), which runs each method that can choose on validation labels a second time with them.
         protocol: ``"draws"`` (nested, by row identifier), or ``"coop"`` (the field's draws of benchmarks, seeds 1-3).
@@ -400,6 +464,9 @@ def compare(
         root=root,
         templates=templates,
         texts=texts,
+        generated=generated,
+        second=second,
+        captions=captions,
         validation=validation,
         protocol=protocol,
         seed=seed,
@@ -462,8 +529,11 @@ def demo(out: Path, *, seed: int = 0, draws: int = 10, quiet: bool = False) -> P
 
 
 def _scored(dataset: Dataset) -> tuple[Ints, str]:
-    """The labelled rows to score: the test split, else the validation split beside a training split, else all."""
-    labelled = dataset.labels >= 0
+    """The labelled rows to score: the test split, else the validation split beside a training split, else all.
+
+    Generated images are scored where there are no others.
+    """
+    labelled = (dataset.labels >= 0) & (~dataset.is_generated | bool(dataset.is_generated.all()))
     for split in ("test", "val"):
         rows = np.flatnonzero((dataset.splits == split) & labelled)
         if len(rows) and (split == "test" or dataset.has_split("train")):
@@ -523,7 +593,7 @@ def _guesses(fitted: FitRun) -> Outcomes | None:
     rows = fitted.roles.unlabeled
     if not len(rows):
         return None
-    features = fitted.prepared.rows(rows)
+    features = fitted.prepared.answering(fitted.fitted, rows)
     p = fitted.classifier.predict_proba(features)
     unknown = np.full(len(rows), -1)
     return Outcomes(features.ids or (), unknown, p.argmax(1), p.max(1), fitted.classifier.class_names)

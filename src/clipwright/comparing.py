@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from clipwright.backbones import DEFAULT
 from clipwright.core.errors import ClipwrightError, UsageError
 from clipwright.data.dataset import Dataset
-from clipwright.fitting import Classes, Source, open_data, prepared_data
+from clipwright.fitting import Classes, Source, check_use, open_data, prepared_data
 from clipwright.methods.base import Method
 from clipwright.protocol.auto import configured
 from clipwright.protocol.plan import Protocol, Validation, make_plan
@@ -54,6 +56,9 @@ def compare_run(
     templates: str | Sequence[str] | None = None,
     validation: Validation = "none",
     texts: TextBank | str | Path | None = None,
+    generated: str | Path | None = None,
+    second: str | None = None,
+    captions: str | Path | None = None,
     protocol: Protocol = "draws",
     seed: int = 0,
     device: str | None = None,
@@ -66,8 +71,10 @@ def compare_run(
     on_cell: Callable[[dict[str, Any]], None] | None = None,
 ) -> Comparison:
     """Compare as `clipwright.compare` does, and return what a page needs besides; arguments as there."""
+    named = configured_methods(methods)
+    check_use(named.values(), second=second, captions=captions)
     plan = make_plan(
-        configured_methods(methods),
+        named,
         shots,
         draws,
         validation=validation,
@@ -76,15 +83,16 @@ def compare_run(
         calibrate=calibrate,
         short=short,
     )
-    opened = _opened(data, classes, root)
+    opened = _opened(data, classes, root, generated)
+    made_of: dict[str, Any] = {"templates": templates, "texts": texts, "second": second, "captions": captions}
     record = CellRecord(out) if out is not None else None
     parts = []
     for dataset, spec in _pairs(opened, backbone):
-        prepared = prepared_data(
-            dataset, backbone=spec, templates=templates, texts=texts, device=device, store=store, quiet=quiet
-        )
+        prepared = prepared_data(dataset, backbone=spec, device=device, store=store, quiet=quiet, **made_of)
         if views:
-            prepared = add_views(prepared, pools(prepared.dataset).train, views, seed=seed, quiet=quiet)
+            roles = pools(prepared.dataset)
+            rows = np.concatenate([roles.train, roles.generated])
+            prepared = add_views(prepared, rows, views, seed=seed, quiet=quiet)
         parts.append(run_plan(prepared, plan, record=record, quiet=quiet, on_cell=on_cell))
         if out is not None:
             Results.joined(parts).save(out)
@@ -108,11 +116,11 @@ def configured_methods(methods: Methods) -> dict[str, Method]:
     return named
 
 
-def _opened(data: Sources, classes: Classes | None, root: Path | None) -> list[Dataset]:
+def _opened(data: Sources, classes: Classes | None, root: Path | None, generated: str | Path | None) -> list[Dataset]:
     sources: list[Source] = [data] if isinstance(data, str | Path | Dataset) else list(data)
     if not sources:
         raise UsageError("there is nothing to compare on: name at least one data set.")
-    opened = [open_data(source, classes, root=root) for source in sources]
+    opened = [open_data(source, classes, root=root, generated=generated) for source in sources]
     names = [dataset.name for dataset in opened]
     for name in names:
         if names.count(name) > 1:

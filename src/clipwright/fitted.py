@@ -28,6 +28,8 @@ class FitTrace:
         how: where each value came from.
         labels_per_class: labels used per class, validation included.
         losses: training loss per epoch, where there is training.
+        loss_parts: the same for each part of the loss, where it has parts.
+        curve: scores of the values among which one was chosen: ``by`` what, the values, ``score``; or empty.
         seconds: wall time of the fit.
         calls: requests that the fit made to an endpoint.
         spent: what a black box was asked for, see `clipwright.task.Spent`; empty where there was none.
@@ -41,6 +43,8 @@ class FitTrace:
     how: dict[str, Source] = field(default_factory=dict)
     labels_per_class: tuple[int, ...] = ()
     losses: list[float] = field(default_factory=list)
+    loss_parts: dict[str, list[float]] = field(default_factory=dict)
+    curve: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     calls: int = 0
     spent: dict[str, int] = field(default_factory=dict)

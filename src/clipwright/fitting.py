@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,14 +18,19 @@ from clipwright.classifier import Classifier
 from clipwright.core.calibration import fit_temperature
 from clipwright.core.errors import DataError, UsageError
 from clipwright.data.dataset import Dataset, Subset
+from clipwright.data.joined import join_generated, read_folder
 from clipwright.fitted import Fitted, OutOfFold
 from clipwright.methods.base import Method
-from clipwright.protocol.auto import Auto, configured
+from clipwright.protocol.auto import Auto, configured, real_only
 from clipwright.protocol.calibrate import out_of_fold_logits
+from clipwright.protocol.captions import add_captions
 from clipwright.protocol.draws import support_draw
 from clipwright.protocol.evaluation import Evaluation, evaluate_logits
+from clipwright.protocol.generated_gap import GeneratedGap, generated_gap
+from clipwright.protocol.names_alone import names_alone
 from clipwright.protocol.prepare import Prepared, add_views, prepare, said_names
-from clipwright.task import Task
+from clipwright.synthetic.captions import read_captions
+from clipwright.task import Need, Task
 from clipwright.texts import TextBank
 
 Source = str | Path | Dataset
@@ -41,6 +46,7 @@ def open_data(
     root: str | Path | None = None,
     classes_subset: Subset | None = None,
     max_pixels: int | None = None,
+    generated: str | Path | None = None,
 ) -> Dataset:
     """Open images, a table, a feature bundle, a benchmark or an embedded data set.
 
@@ -52,11 +58,24 @@ def open_data(
         root: the folder that benchmarks lie in, by default CLIPWRIGHT_DATA; or that paths in a table start from.
         classes_subset: keep the ``"base"`` or the ``"new"`` half of the classes.
         max_pixels: refuse larger images; by default CLIPWRIGHT_MAX_PIXELS, else a limit of the reader.
+        generated: a folder that ``clipwright generate`` wrote, whose images stand beside the data's own.
 
     Raises:
         DataError: what is wrong with the data and what to do.
         UsageError: arguments that contradict each other.
     """
+    data = _opened(source, classes, root=root, classes_subset=classes_subset, max_pixels=max_pixels)
+    return data if generated is None else join_generated(data, read_folder(generated, max_pixels=max_pixels))
+
+
+def _opened(
+    source: Source,
+    classes: Classes | None,
+    *,
+    root: str | Path | None,
+    classes_subset: Subset | None,
+    max_pixels: int | None,
+) -> Dataset:
     if isinstance(source, Dataset):
         if classes is not None:
             raise UsageError("class names can't be given for data that is already open: give them to open_data.")
@@ -75,6 +94,9 @@ def prepared_data(
     classes: Classes | None = None,
     templates: str | Sequence[str] | None = None,
     texts: TextBank | str | Path | None = None,
+    generated: str | Path | None = None,
+    second: str | None = None,
+    captions: str | Path | None = None,
     device: str | None = None,
     store: Path | None = None,
     quiet: bool = False,
@@ -82,15 +104,44 @@ def prepared_data(
     """Open data and make features of it; a bundle brings its own.
 
     Raises:
-        UsageError: a backbone or texts were named for a bundle.
+        UsageError: a backbone, texts or captions were named for a bundle.
     """
-    dataset = open_data(data, classes)
+    dataset = open_data(data, classes, generated=generated)
     if dataset.bundle is not None:
-        if backbone is not None:
+        if backbone is not None or second is not None:
             raise UsageError(f"{dataset.name} is a feature bundle and brings its own features: leave the backbone out.")
-        return prepare(dataset, None, templates=templates, bank=texts)
-    ref = resolve(backbone or DEFAULT, device=device)
-    return prepare(dataset, ref, templates=templates, bank=texts, store=store, quiet=quiet)
+        prepared = prepare(dataset, None, templates=templates, bank=texts)
+    else:
+        ref = resolve(backbone or DEFAULT, device=device)
+        other = None if second is None else resolve(second, device=device)
+        prepared = prepare(dataset, ref, templates=templates, bank=texts, second=other, store=store, quiet=quiet)
+    return prepared if captions is None else _captioned(prepared, captions)
+
+
+def _captioned(prepared: Prepared, folder: str | Path) -> Prepared:
+    """The same with what ``clipwright caption`` wrote."""
+    found = read_captions(folder)
+    images = {name: caption.text for name, caption in found.images.items()}
+    return add_captions(prepared, images, {name: found.group_texts(name) for name in found.class_names})
+
+
+def check_use(methods: Iterable[Method], *, second: str | None, captions: str | Path | None) -> None:
+    """Refuse a second backbone or captions that none of the methods would look at.
+
+    Raises:
+        UsageError: says which methods do.
+    """
+    wants = [method.requires() for method in methods]
+    used = frozenset().union(*(want.needs | want.optional for want in wants))
+    for given, need, what in ((second, Need.SECOND, "a second backbone"), (captions, Need.CAPTIONS, "captions")):
+        if given is not None and need not in used:
+            able = ", ".join(name for name in catalogue.names() if _takes(name, need)) or "none yet"
+            raise UsageError(f"no method here takes {what}: leave it out, or choose one that does ({able}).")
+
+
+def _takes(name: str, need: Need) -> bool:
+    wants = catalogue.make(name).requires()
+    return need in wants.needs | wants.optional
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +149,7 @@ class Roles:
     """Row numbers by the part they play in one fit.
 
     Attributes:
-        support: labelled rows that the method learns from.
+        support: labelled rows that the method learns from, then all generated ones.
         validation: labelled rows of the data's own validation split.
         unlabeled: rows of the training side without a label.
         held_out: labelled rows that the fit doesn't see: the test split, else what the shots leave.
@@ -111,13 +162,14 @@ class Roles:
 
 
 def roles(dataset: Dataset, shots: int | None, seed: int) -> Roles:
-    """Give rows their parts; a test split is never learned from.
+    """Give rows their parts; a test split is never learned from, a generated image never drawn or held out.
+
+    Where all images are generated, shots are drawn from them.
 
     Raises:
         DataError: a class has fewer labelled images than shots.
     """
-    labels, splits = dataset.labels, dataset.splits
-    inside = np.isin(splits, ("train", ""))
+    labels, splits, inside, made = dataset.labels, dataset.splits, dataset.is_training, dataset.is_generated
     pool = np.flatnonzero(inside & (labels >= 0))
     support = pool
     if shots is not None and len(pool):
@@ -125,11 +177,12 @@ def roles(dataset: Dataset, shots: int | None, seed: int) -> Roles:
         hidden = np.where(inside, labels, -1)
         support = support_draw(hidden, shots, 0, seed, ids=dataset.ids, class_names=dataset.class_names)
     test = np.flatnonzero((splits == "test") & (labels >= 0))
+    left = np.setdiff1d(pool, support)
     return Roles(
-        support=support,
+        support=np.concatenate([support, np.flatnonzero(made & ~inside & (labels >= 0))]),
         validation=np.flatnonzero((splits == "val") & (labels >= 0)),
         unlabeled=np.flatnonzero(inside & (labels < 0)),
-        held_out=test if len(test) else np.setdiff1d(pool, support),
+        held_out=test if len(test) else left[~made[left]],
     )
 
 
@@ -162,6 +215,7 @@ class FitRun:
         prepared: features and texts of the whole data set.
         roles: which rows played which part.
         out_of_fold: logits of the labelled rows by fits that did not see them, or None.
+        made: its generated images beside the real ones, or None where it was given none.
     """
 
     classifier: Classifier
@@ -171,6 +225,7 @@ class FitRun:
     prepared: Prepared
     roles: Roles
     out_of_fold: OutOfFold | None
+    made: GeneratedGap | None = None
 
     def score(self, fitted: Fitted | None = None) -> NDArray[np.float64]:
         """(n, C) logits of the held-out rows by this fit, temperature applied, or by another one as it is."""
@@ -205,13 +260,9 @@ class FitRun:
             return None
         held = self.scored.basis == "held out"
         rows = self.roles.held_out if held else self.roles.support
-        scores = self.prepared.rows(rows).scores
-        if scores is not None:
-            logits = scores.double().mean(1).cpu().numpy()
-        elif self.task.text is not None:
-            fitted = catalogue.make("ZeroShot").fit(self.prepared.task(seed=self.task.seed))
-            logits = fitted(self.prepared.rows(rows)).double().cpu().numpy()
-        else:
+        rows = rows[~self.prepared.dataset.is_generated[rows]]
+        logits = names_alone(self.prepared, rows, seed=self.task.seed)
+        if logits is None:
             return None
         labels = self.prepared.dataset.labels[rows]
         return evaluate_logits(logits, labels, self.classifier.class_names, split=self.scored.basis)
@@ -226,6 +277,9 @@ def fit_run(
     shots: int | None = None,
     templates: str | Sequence[str] | None = None,
     texts: TextBank | str | Path | None = None,
+    generated: str | Path | None = None,
+    second: str | None = None,
+    captions: str | Path | None = None,
     hyper_parameters: Mapping[str, Any] | None = None,
     seed: int = 0,
     device: str | None = None,
@@ -237,39 +291,48 @@ def fit_run(
     """Fit as `clipwright.fit` does, and return what a report needs besides; arguments as there."""
     if not isinstance(seed, int | np.integer):
         raise UsageError(f"seed must be a whole number; it is {seed!r}.")
-    opened = open_data(data, classes)
+    chosen, reason = _method(method, hyper_parameters or {})
+    check_use([chosen], second=second, captions=captions)
+    opened = open_data(data, classes, generated=generated)
     _check(opened, shots)
-    prepared = prepared_data(
-        opened, backbone=backbone, templates=templates, texts=texts, device=device, store=store, quiet=quiet
-    )
-    dataset = prepared.dataset
-    parts = roles(dataset, shots, seed)
+    made_of: dict[str, Any] = {"templates": templates, "texts": texts, "second": second, "captions": captions}
+    prepared = prepared_data(opened, backbone=backbone, device=device, store=store, quiet=quiet, **made_of)
+    parts = roles(prepared.dataset, shots, seed)
     if views and len(parts.support):
         prepared = add_views(prepared, parts.support, views, seed=seed, quiet=quiet)
     task = prepared.task(parts.support, validation=parts.validation, unlabeled=parts.unlabeled, seed=seed)
-    chosen, reason = _method(method, hyper_parameters or {})
     task = replace(prepared.granting(task, chosen), workspace=workspace, quiet=quiet)
     chosen.check(task)
     fitted = chosen.fit(task)
-    held, calibration = out_of_fold_logits(chosen, task, fitted=fitted)
+    held, calibration = out_of_fold_logits(chosen, real_only(task) if isinstance(chosen, Auto) else task, fitted=fitted)
+    real = np.concatenate([parts.validation, parts.unlabeled])
+    made = generated_gap(prepared, fitted, parts.support, real, seed=seed, quiet=quiet)
     classifier = Classifier(
         fitted,
-        dataset.class_names,
+        prepared.dataset.class_names,
         backbone=prepared.ref.describe() if prepared.ref is not None else None,
+        second=second_of(prepared, fitted),
         temperature=1.0 if held is None else fit_temperature(held.logits, held.labels).value,
-        card=_card(prepared, parts, task, chosen, fitted)
+        card=_with_gap(_card(prepared, parts, task, chosen, fitted), made)
         | {"reason": fitted.trace.reason or reason, "calibration": calibration},
         support_contents=[prepared.contents[i] for i in parts.support] if prepared.contents else (),
         device=device,
     )
-    return FitRun(classifier, fitted, chosen, task, prepared, parts, held)
+    return FitRun(classifier, fitted, chosen, task, prepared, parts, held, made)
+
+
+def second_of(prepared: Prepared, fitted: Fitted) -> dict[str, Any] | None:
+    """The description of the second backbone, where a fit's head takes its features."""
+    if prepared.second is None or "second" not in fitted.head.inputs:
+        return None
+    return prepared.second.describe()
 
 
 def _check(dataset: Dataset, shots: int | None) -> None:
     """Refuse what can't be fitted before any image is looked at."""
     if len(dataset.class_names) < 2:
         raise DataError(f"{dataset.name} has a single class, so there is nothing to tell apart: add another class.")
-    labels = dataset.labels[dataset.rows("train", "")]
+    labels = dataset.labels[dataset.is_training]
     if shots is not None and bool((labels >= 0).any()):
         data_room.check_shots(labels, dataset.class_names, shots)
 
@@ -285,12 +348,25 @@ def _card(prepared: Prepared, parts: Roles, task: Task, method: Method, fitted: 
         "templates": list(prepared.templates),
         **({} if (said := said_names(dataset)) == dataset.class_names else {"said_names": list(said)}),
         "labels_per_class": list(fitted.trace.labels_per_class),
-        "images": {role: len(rows) for role, rows in vars(parts).items()},
+        "images": {role: len(rows) for role, rows in vars(parts).items()} | _made(task),
         "seed": task.seed,
         "seconds_prepare": prepared.seconds,
         "skipped_images": len(prepared.problems),
         "notes": [*dataset.notes, *prepared.notes],
     }
+
+
+def _with_gap(card: dict[str, Any], made: GeneratedGap | None) -> dict[str, Any]:
+    if made is None:
+        return card
+    return card | {"gap": made.as_json(), "notes": [*card["notes"], *made.notes]}
+
+
+def _made(task: Task) -> dict[str, int]:
+    """Generated images of the support set, told apart from the labelled ones; nothing where there are none."""
+    if task.support is None or not (made := int(task.support.is_generated.sum())):
+        return {}
+    return {"support": len(task.support) - made, "generated": made}
 
 
 def _method(method: str | Method, hyper_parameters: Mapping[str, Any]) -> tuple[Method, str]:

@@ -20,6 +20,10 @@ from clipwright.core.errors import UsageError
         ("hf:/w/folder", Identifier("hf", path=Path("/w/folder"))),
         ("folder:/w/folder", Identifier("folder", path=Path("/w/folder"))),
         (" tiny ", Identifier("tiny")),
+        ("timm:resnet50.a1_in1k", Identifier("timm", "resnet50", tag="a1_in1k")),
+        ("timm:resnet50@a1_in1k", Identifier("timm", "resnet50", tag="a1_in1k")),
+        ("timm:vit_small_patch16_dinov3", Identifier("timm", "vit_small_patch16_dinov3")),
+        ("timm:resnet50@/w/x.safetensors", Identifier("timm", "resnet50", path=Path("/w/x.safetensors"))),
         ("endpoint:http://127.0.0.1:8000/", Identifier("endpoint", "http://127.0.0.1:8000")),
         ("endpoint:https://models.example/v1", Identifier("endpoint", "https://models.example/v1")),
     ],
@@ -54,6 +58,9 @@ def test_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "endpoint:",
         "endpoint:127.0.0.1:8000",
         "endpoint:http://",
+        "timm:",
+        "timm:hf-hub:someone/model",
+        "timm:resnet50.a1_in1k@a2_in1k",
     ],
 )
 def test_everything_else_is_answered_with_the_forms(spec: str) -> None:
@@ -73,3 +80,8 @@ def test_any_text_is_parsed_or_refused(spec: str) -> None:
     except UsageError:
         return
     assert parse(str(found)) == found
+
+
+def test_timm_models_come_from_safetensors_alone() -> None:
+    with pytest.raises(UsageError, match=r"is no \.safetensors file"):
+        parse("timm:resnet50@/w/x.pth")

@@ -28,6 +28,12 @@ def test_some_of_them() -> None:
     assert list_backbones("nothing like it") == []
 
 
+def test_timms_models_are_listed_where_they_are_asked_for() -> None:
+    rows = list_backbones("timm:resnet50.a1")
+    assert "timm:resnet50.a1_in1k" in {row.spec for row in rows}
+    assert all(row.spec.startswith("timm:resnet50.a1") and row.note == "images alone" for row in rows)
+
+
 def test_what_is_in_the_cache_is_available(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants
 

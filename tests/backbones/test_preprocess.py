@@ -172,7 +172,7 @@ def test_crops_are_distributed_as_torchvisions(recipe: str, scale: tuple[float, 
     theirs = np.array(
         [RandomResizedCrop.get_params(blank, list(scale), [3 / 4, 4 / 3]) for _ in range(draws)], dtype=float
     )[:, [1, 0, 3, 2]]
-    assert parse_recipe(recipe) == (scale, False)
+    assert parse_recipe(recipe) == (scale, False, False)
     for column in range(4):
         a, b = np.sort(ours[:, column]), np.sort(theirs[:, column])
         grid = np.concatenate([a, b])
@@ -195,11 +195,28 @@ def test_flip_alone_mirrors_the_clean_view() -> None:
 
 
 @pytest.mark.parametrize(
-    "recipe", ["", "crop", "crop(0,1)", "crop(0.9,0.5)", "crop(0.5,2)", "+flip", "crop(0.5,1)flip", "crop(a,b)", "cut"]
-)
+    "recipe",
+    [
+        "", "crop", "crop(0,1)", "crop(0.9,0.5)", "crop(0.5,2)", "+flip", "crop(0.5,1)flip", "crop(a,b)", "cut",
+        "crop(0.5,1)jitter", "jitterflip", "flip+jitter", "+jitter", "crop(0.5,1)+",
+    ],
+)  # fmt: skip
 def test_recipes_that_cant_be_read(recipe: str) -> None:
     with pytest.raises(UsageError, match="view recipe"):
         wanted((8, 8)).view(picture(9, 9), recipe, generator(0))
+
+
+def test_colours_change_in_the_view_that_a_recipe_without_them_gives() -> None:
+    from clipwright.backbones.jitter import jitter
+
+    image, preprocess = picture(50, 40), wanted((32, 32))
+    assert parse_recipe("crop(0.9,1)+jitter+flip") == ((0.9, 1.0), True, True)
+    assert parse_recipe("jitter") == (None, True, False)
+    for number in range(5):
+        rng, same = generator(0, "colours", number), generator(0, "colours", number)
+        plain = preprocess.view(image, "crop(0.5,1)", rng)
+        expected = np.asarray(jitter(Image.fromarray(plain.transpose(1, 2, 0)), rng)).transpose(2, 0, 1)
+        np.testing.assert_array_equal(preprocess.view(image, "crop(0.5,1)+jitter", same), expected)
 
 
 def test_a_strip_is_not_blown_up(monkeypatch: pytest.MonkeyPatch) -> None:

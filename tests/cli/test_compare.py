@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from safetensors.torch import save_file
 from tests.test_comparing import bundle
 
 from clipwright import Results
@@ -83,6 +84,29 @@ def test_killed_and_started_again_it_gives_the_same_numbers(data: list[str], tmp
     assert compare(data, out, "--quiet") == 0
     assert finished.read_bytes().startswith(kept[: kept.rfind(b"\n") + 1])
     assert figures(out) == figures(whole)
+
+
+@pytest.mark.slow
+def test_generated_images_and_a_second_backbone(
+    digits_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    timm = pytest.importorskip("timm")
+    posters, out, weights = tmp_path / "posters", tmp_path / "run", tmp_path / "vit.safetensors"
+    state = timm.create_model("test_resnet", pretrained=False).state_dict()
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, weights)
+    assert run(["generate", "digits", "--per-class", "2", "--out", str(posters), "--quiet"]) == 0
+    words = ["compare", str(digits_folder), "--backbone", "tiny", "--generated", str(posters), "--shots", "0,1"]
+    words += ["--draws", "1", "--quiet", "--out", str(out), "--methods", "ZeroShot,NearestMean,CaFo", "--second"]
+    assert run([*words, f"timm:test_resnet@{weights}"]) == 0
+    rows = figures(out)
+    cells = {(row["method"], row["shots"]) for row in rows}
+    assert cells == {("ZeroShot", 0), *((method, k) for method in ("NearestMean", "CaFo") for k in (0, 1))}
+    assert all(row["labels_per_class"] == [row["shots"]] * 3 for row in rows)
+    assert json.loads((out / "config.json").read_text())["second"] == f"timm:test_resnet@{weights}"
+    assert "generated images of posters stand beside" in (out / "report.html").read_text(encoding="utf-8")
+    capsys.readouterr()
+    assert run([*words, "tiny", "--overwrite"]) == 2
+    assert "tiny is named as both backbones" in capsys.readouterr().err
 
 
 def test_report_takes_several_runs(data: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from clipwright import Classifier
+from clipwright import Classifier, open_data
 from clipwright.cli.app import run
+from clipwright.cli.fit import fingerprint
 
 pytestmark = pytest.mark.slow
 
@@ -91,6 +92,49 @@ def test_names_alone(digits_folder: Path, tmp_path: Path, capsys: pytest.Capture
     (tmp_path / "names.txt").write_text("zero\none\neight\n")
     assert fit(flat, out, "--classes", str(tmp_path / "names.txt")) == 0
     assert Classifier.load(out).class_names == ("zero", "one", "eight")
+
+
+def test_generated_images_and_captions_beside_the_data(
+    digits_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    posters, out = tmp_path / "posters", tmp_path / "classifier"
+    names = tmp_path / "names.txt"
+    names.write_text("zero\none\nseven\n")
+    assert run(["generate", str(names), "--per-class", "3", "--out", str(posters), "--quiet"]) == 0
+    more = ["--generated", str(posters), "--method", "GDA", "--shots", "2"]
+    assert fit(digits_folder, out, *more) == 0
+    told = capsys.readouterr().err
+    assert "9 generated images of posters stand beside the data's own." in told
+    config = json.loads((out / "config.json").read_text())
+    assert config["generated"] == str(posters)
+    card = Classifier.load(out).card
+    assert card["labels_per_class"] == [2, 2, 2]
+    assert card["images"]["generated"] == 9
+
+    # the same again: nothing to do; with more images made: fitted again
+    assert run(["fit", "--config", str(out / "config.json")]) == 0
+    assert "nothing to do" in capsys.readouterr().err
+    assert run(["generate", str(names), "--per-class", "4", "--out", str(posters), "--quiet"]) == 0
+    assert run(["fit", "--config", str(out / "config.json")]) == 0
+    assert "nothing to do" not in capsys.readouterr().err
+    assert Classifier.load(out).card["images"]["generated"] == 12
+
+    assert fit(digits_folder, tmp_path / "x", "--generated", str(tmp_path)) == 1
+    assert "was not written by 'clipwright generate'" in capsys.readouterr().err
+    assert fit(digits_folder, tmp_path / "y", "--method", "GDA", "--captions", str(tmp_path)) == 2
+    assert "no method here takes captions" in capsys.readouterr().err
+
+
+def test_files_of_captions_count_for_what_was_fitted(digits_folder: Path, tmp_path: Path) -> None:
+    data = open_data(digits_folder)
+    plain = fingerprint(data)
+    assert fingerprint(data, tmp_path / "none") == plain
+    (tmp_path / "captions.json").write_text("{}")
+    first = fingerprint(data, tmp_path)
+    assert first != plain
+    assert fingerprint(data, tmp_path) == first
+    (tmp_path / "journal.jsonl").write_text("{}")
+    assert fingerprint(data, tmp_path) != first
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,20 @@ def test_rows_counts_and_labels(data: Dataset) -> None:
     assert data.with_notes("x").notes == ("x",)
 
 
+def test_shots_are_drawn_from_real_rows_where_there_are_any(data: Dataset) -> None:
+    assert data.is_training.tolist() == [True, False, True, True]
+    place = data.table.schema.get_field_index("split")
+    some, all_ = (
+        replace(data, table=data.table.set_column(place, "split", split_array(splits)))
+        for splits in (np.array(["train", "generated", "test", "generated"]), np.array(["generated"] * 4))
+    )
+    assert some.is_generated.tolist() == [False, True, False, True]
+    assert some.is_training.tolist() == [True, False, False, False]
+    assert some.rows("generated").tolist() == [1, 3]
+    assert all_.is_training.all()
+    assert not len(data.take([]).is_training)
+
+
 def test_take_keeps_order_and_names(data: Dataset) -> None:
     part = data.take([3, 0])
     assert part.ids == ["d", "a"]

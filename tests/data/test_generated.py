@@ -46,6 +46,9 @@ def test_labels_are_those_of_the_manifest(folder: Path) -> None:
     assert data.class_names == NAMES
     assert data.templates == ("a {}.",)
     assert data.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert data.rows("generated").tolist() == [0, 1, 2, 3, 4, 5]
+    assert data.is_generated.all()
+    assert data.is_training.all()  # there is nothing else to draw from
     assert data.reader is not None
     for source, label in zip(data.table["source"].to_pylist(), data.labels, strict=True):
         assert np.asarray(data.reader.read(source).image)[0, 0, 0] == 80 * label

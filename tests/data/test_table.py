@@ -142,7 +142,7 @@ def test_missing_and_repeated_rows_are_left_out_and_noted(plant: Plant) -> None:
         ("3.png,a\n4.png,b\n", r"no column for the image's path, only '3.png', 'a'"),
         ("path,label\n3.png,a\n3.png,b\n", "two labels, 'a' and 'b'"),
         ("path,label,split\n3.png,a,train\n3.png,a,test\n", "two splits, 'train' and 'test'"),
-        ("path,label,split\n3.png,a,fold1\n", "split 'fold1': use train, val or test"),
+        ("path,label,split\n3.png,a,fold1\n", "split 'fold1': use train, val, test or generated"),
         ("path,label\n3.png,a,b\n", "row 1 of t.csv has 3 fields"),
         ('path,label\n"3.png,a\n', "can't be read as a table"),
         ("path\n3.png\n", "no row of t.csv has a label"),

@@ -16,6 +16,8 @@ from clipwright.heads.base import Head, Restricted, build, catalogue, describe
 from clipwright.heads.blend import BlendHead
 from clipwright.heads.cache import CacheHead
 from clipwright.heads.coder import CoderHead
+from clipwright.heads.distribution_cache import DistributionCacheHead
+from clipwright.heads.fusion import FusionHead
 from clipwright.heads.kernel import KernelHead
 from clipwright.heads.linear import LinearHead
 from clipwright.heads.metric_cache import MetricCacheHead
@@ -44,6 +46,8 @@ def every_head() -> list[Head]:
         KernelHead(memory, memory[:, :5], beta=2.5),
         cache,
         some,
+        FusionHead(memory[:5], memory, votes, alpha=0.0, beta=3.0),  # without a memory, columns stay
+        DistributionCacheHead(cache, memory[:3], memory[:5, :3], memory[:5, 3].abs(), gamma=0.5, slope=2.0, offset=0.1),
         linear(),
         linear(normalize=False),
         blend,

@@ -12,7 +12,7 @@ from clipwright.methods import get, make, names, runnable
 from clipwright.methods.example import example
 from clipwright.methods.taskres import TaskRes
 from clipwright.methods.zero_shot import ZeroShot
-from clipwright.task import Need
+from clipwright.task import Access, Need
 
 
 @pytest.mark.parametrize("name", ["ZeroShot", "zeroshot", "zero-shot", "zero_shot", "Zero Shot"])
@@ -95,7 +95,9 @@ def test_runnable_names_what_the_task_allows() -> None:
     from_texts = ("ZeroShot", "CODER", "CuPL", "DCLIP", "WaffleCLIP")
     assert runnable(example({Need.TEXT}).task) == from_texts
     piles = {"Transductive", "LabelPropagation"}
-    elsewhere = {"CraFT", *piles}  # a box that takes soft prompts, unlabeled images
+    trained = {name for name in names() if Access.WEIGHTS in make(name).requires().access}
+    # A box that takes soft prompts, unlabeled images, weights.
+    elsewhere = {"CraFT", "LattePrototypes", *piles, *trained}
     with_layer = tuple(name for name in names() if name not in elsewhere)
     without_layer = tuple(name for name in with_layer if name != "ProLIP")
     assert runnable(example({Need.TEXT, Need.LABELS}).task) == without_layer

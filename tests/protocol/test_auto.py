@@ -18,8 +18,9 @@ from clipwright.methods import make
 from clipwright.methods.base import Requirements, wants
 from clipwright.methods.conformance import CHECKS, Subject
 from clipwright.methods.example import Example, example
-from clipwright.protocol.auto import Auto, Scored, cheapest_within, configured
-from clipwright.protocol.candidates import BLEND, FEW_MEMBERS, candidate
+from clipwright.protocol.auto import LEFT_OUT, Auto, Scored, cheapest_within, configured, real_only
+from clipwright.protocol.candidates import BLEND, FEW_MEMBERS, PILED, candidate
+from clipwright.protocol.runner import run
 from clipwright.task import Need, Task, TextFeatures
 
 
@@ -71,6 +72,69 @@ def test_a_class_without_labels_leaves_the_names(make_prepared: MakePrepared) ->
     fitted = Auto().fit(make_prepared().task([0, 12]))
     assert picked(fitted) == "ZeroShot"
     assert "1 of 3 classes" in fitted.trace.reason
+
+
+def test_names_and_unlabeled_images(make_prepared: MakePrepared) -> None:
+    prepared = make_prepared((20, 20, 20))
+    fitted = Auto().fit(prepared.task(unlabeled=range(60)))
+    assert picked(fitted) == PILED
+    assert fitted.trace.how["method"] == "rule"
+    assert "no labels" in fitted.trace.reason
+    assert fitted.trace.reason.endswith("No label could check this choice.")
+    assert any("names alone disagree on" in note for note in fitted.trace.notes)
+    assert fitted.trace.labels_per_class == (0, 0, 0)
+    wanted = make(PILED).fit(prepared.task(unlabeled=range(60)))
+    torch.testing.assert_close(fitted(prepared.rows([0, 30])), wanted(prepared.rows([0, 30])), rtol=0, atol=0)
+
+
+def test_unlabeled_images_of_some_classes_leave_the_names(make_prepared: MakePrepared) -> None:
+    prepared = make_prepared((20, 20, 20), noise=0.2)
+    task = prepared.task(unlabeled=range(40))
+    fitted = Auto().fit(task)
+    assert picked(fitted) == "ZeroShot"
+    assert "1 of 3 classes have next to no image" in fitted.trace.reason
+    assert fitted.trace.notes
+    rows = prepared.rows([0, 30, 50])
+    torch.testing.assert_close(fitted(rows), make("ZeroShot").fit(task)(rows), rtol=0, atol=0)
+    text = task.text
+    assert text is not None
+    described = TextFeatures(
+        torch.cat([text.x, text.x]), torch.cat([text.classes] * 2), kind=("template",) * 3 + ("attribute",) * 3
+    )
+    assert picked(Auto().fit(dataclasses.replace(task, text=described))) == "CODER"
+    whole = prepared.task(unlabeled=range(60))
+    assert picked(Auto().fit(dataclasses.replace(whole, text=described))) == PILED
+
+
+def test_unlabeled_images_count_where_a_class_has_no_label(make_prepared: MakePrepared) -> None:
+    prepared = make_prepared((20, 20, 20))
+    fitted = Auto().fit(prepared.task([0, 20], unlabeled=range(60)))
+    assert picked(fitted) == PILED
+    assert "1 of 3 classes have no labelled image" in fitted.trace.reason
+    assert fitted.trace.labels_per_class == (0, 0, 0)
+
+
+def test_unlabeled_images_have_no_say_beside_labels(make_prepared: MakePrepared) -> None:
+    prepared = make_prepared((20, 20, 20))
+    support = [0, 20, 40]
+    found, wanted = Auto().fit(prepared.task(support, unlabeled=range(60))), Auto().fit(prepared.task(support))
+    assert found.trace.reason == wanted.trace.reason
+    assert found.trace.notes == wanted.trace.notes
+    for name, tensor in wanted.head.state_dict().items():
+        torch.testing.assert_close(found.head.state_dict()[name], tensor, rtol=0, atol=0)
+
+
+def test_unlabeled_images_without_names_are_of_no_use(make_prepared: MakePrepared) -> None:
+    task = dataclasses.replace(make_prepared((20, 20, 20)).task(unlabeled=range(60)), text=None)
+    with pytest.raises(NeedsError, match="nothing can be fitted: give text features"):
+        Auto().fit(task)
+
+
+def test_a_comparison_without_labels_gives_it_the_training_images(make_prepared: MakePrepared) -> None:
+    results = run(make_prepared((40, 40, 40), test=20), {"auto": Auto(), PILED: make(PILED)}, (0,), 1, quiet=True)
+    cells = {row["method"]: row for row in results.cells.to_pylist()}
+    assert "60 unlabeled images" in cells["auto"]["reason"]
+    assert cells["auto"]["top1"] >= cells[PILED]["top1"] - 0.05  # the latter answers the test images together
 
 
 def test_labels_without_names(make_prepared: MakePrepared) -> None:
@@ -187,3 +251,39 @@ def test_it_is_made_by_name() -> None:
     assert configured("TaskRes").title == "TaskRes"
     with pytest.raises(UsageError, match="no hyper-parameter"):
         configured("auto", alpha=1)
+
+
+def with_generated(make_prepared: MakePrepared, kept: int) -> Task:
+    """A support set of `kept` real and 6 generated rows of each of three classes; the generated ones are noise."""
+    prepared = make_prepared((16, 16, 16), splits=(["train"] * 10 + ["generated"] * 6) * 3)
+    real = np.concatenate([np.arange(kept) + 16 * c for c in range(3)])
+    task = prepared.task(np.concatenate([real, np.flatnonzero(prepared.dataset.is_generated)]), seed=3)
+    assert task.support is not None
+    x = task.support.x.clone()
+    x[task.support.is_generated] = torch.randn(18, x.shape[1], generator=torch.Generator().manual_seed(0))
+    return dataclasses.replace(task, support=dataclasses.replace(task.support, x=x))
+
+
+def test_generated_images_alone_leave_the_names(make_prepared: MakePrepared) -> None:
+    fitted = Auto().fit(with_generated(make_prepared, 0))
+    assert picked(fitted) == "ZeroShot"
+    assert "Generated images were left out" in fitted.trace.reason
+    assert fitted.trace.labels_per_class == (0, 0, 0)
+    assert not fitted.trace.candidates
+    nameless = dataclasses.replace(with_generated(make_prepared, 0), text=None)
+    with pytest.raises(NeedsError, match="nothing can be fitted"):
+        Auto().fit(nameless)
+
+
+@pytest.mark.parametrize("kept", [2, 8])
+def test_generated_images_have_no_say_beside_labels(make_prepared: MakePrepared, kept: int) -> None:
+    task = with_generated(make_prepared, kept)
+    found, wanted = Auto().fit(task), Auto().fit(real_only(task))
+    assert picked(found) == picked(wanted)
+    assert found.trace.labels_per_class == wanted.trace.labels_per_class == (kept,) * 3
+    assert found.trace.reason == f"{wanted.trace.reason} {LEFT_OUT}"
+    for name, tensor in wanted.head.state_dict().items():
+        torch.testing.assert_close(found.head.state_dict()[name], tensor, rtol=0, atol=0)
+    assert real_only(real_only(task)).support is not None
+    plain = real_only(task)
+    assert real_only(plain) is plain

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from clipwright.core.errors import UsageError
@@ -19,6 +21,13 @@ def test_methods_that_look_at_no_labels_are_run_at_none() -> None:
 def test_auto_is_run_at_none_only_where_that_is_asked_for() -> None:
     assert make_plan([Auto()], (1, 4)).shots_of(Arm("auto", Auto())) == (1, 4)
     assert make_plan([Auto()], (0, 4)).shots_of(Arm("auto", Auto())) == (0, 4)
+
+
+def test_beside_generated_images_every_method_is_run_at_none_where_that_is_asked_for() -> None:
+    for shots, wanted in (((0, 4), (0, 4)), ((4,), (4,)), ((0,), (0,))):
+        plan = dataclasses.replace(make_plan([make("GDA")], shots), generated=True)
+        assert plan.shots_of(plan.arms[0]) == wanted
+    assert make_plan([make("GDA")], (0, 4)).shots_of(Arm("GDA", make("GDA"))) == (4,)
 
 
 def test_validation_doubles_the_methods_that_can_use_it() -> None:

@@ -10,12 +10,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from clipwright.backbones import resolve
 from clipwright.core.errors import DataError, UsageError
 from clipwright.data import open_data
-from clipwright.data.dataset import Dataset
-from clipwright.protocol.prepare import add_views, prepare
+from clipwright.data.dataset import Dataset, split_array
+from clipwright.features import extract
+from clipwright.methods import make
+from clipwright.protocol.prepare import _beside, add_views, prepare
+from clipwright.task import Features, Need
 
 
 def colour(path: Path, value: tuple[int, int, int]) -> None:
@@ -117,3 +121,97 @@ def test_a_task_holds_no_other_label(make_dataset: Callable[..., Dataset]) -> No
     assert task.shots == (1, 1, 1)
     assert task.unlabeled is not None
     assert task.unlabeled.y is None
+
+
+@pytest.fixture
+def timm_weights(tmp_path: Path) -> Path:
+    timm = pytest.importorskip("timm")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        state = timm.create_model("test_vit", pretrained=False).state_dict()
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, tmp_path / "vit.safetensors")
+    return tmp_path / "vit.safetensors"
+
+
+@pytest.mark.filterwarnings("ignore:the embedded model")
+def test_a_second_backbone_stands_beside_the_first(folder: Path, tmp_path: Path, timm_weights: Path) -> None:
+    second = resolve(f"timm:test_vit@{timm_weights}", device="cpu")
+    data, store = open_data(folder), tmp_path / "store"
+    prepared = prepare(data, resolve("tiny", device="cpu"), second=second, store=store, quiet=True)
+    alone = prepare(data, resolve("tiny", device="cpu"), quiet=True)
+    assert prepared.second is second
+    assert len(prepared.dataset) == len(prepared.features) == 8
+    assert [i for i, _ in prepared.problems] == ["blue/broken.png"]
+    torch.testing.assert_close(prepared.features.x, alone.features.x)
+    assert prepared.features.second is not None
+    assert prepared.text is not None
+    assert (store / "meta.json").is_file()
+    assert (store / "second" / "meta.json").is_file()
+    reader = data.reader
+    assert reader is not None
+    for row in (0, 7):
+        image = reader.read(prepared.dataset.ids[row]).image
+        pixels = torch.from_numpy(second.preprocess.clean(image))[None]
+        expected = second.load().images(pixels).x[0]
+        torch.testing.assert_close(prepared.features.second[row], expected, rtol=1e-4, atol=1e-5)
+    assert Need.SECOND in prepared.task([0, 5]).supplies()
+
+
+@pytest.mark.filterwarnings("ignore:the embedded model")
+def test_rows_are_those_that_both_backbones_could_read(folder: Path, tmp_path: Path, timm_weights: Path) -> None:
+    """A file that was repaired after the first store had been made is in neither, so that rows stay aligned."""
+    second = resolve(f"timm:test_vit@{timm_weights}", device="cpu")
+    data, tiny = open_data(folder), resolve("tiny", device="cpu")
+    whole = prepare(data, tiny, second=second, quiet=True)
+    found = extract(data, second, quiet=True)
+    others, also = found.features_for(data)
+    lost = dataclasses.replace(whole.features[[0, 2, 3]])
+    features, both, _ = _beside(data, second, lost, np.array([0, 2, 3]), (), store=None, quiet=True)
+    assert both.tolist() == [0, 2, 3]
+    assert features.second is not None
+    torch.testing.assert_close(features.second, others.x[[int(np.flatnonzero(also == i)[0]) for i in both]])
+    rows = np.arange(len(data))  # as if the first could read the broken one too
+    wide = Features(torch.arange(len(data)).float()[:, None], torch.from_numpy(data.labels))
+    features, both, problems = _beside(data, second, wide, rows, (("x", "why"),), store=None, quiet=True)
+    assert both.tolist() == also.tolist()
+    assert features.x[:, 0].tolist() == also.tolist()
+    assert dict(problems).keys() == {"blue/broken.png", "x"}
+
+
+def test_a_backbone_without_a_text_tower_gives_images_alone(folder: Path, timm_weights: Path) -> None:
+    ref = resolve(f"timm:test_vit@{timm_weights}", device="cpu")
+    prepared = prepare(open_data(folder), ref, quiet=True)
+    assert prepared.text is None
+    assert prepared.templates == ()
+    assert any("has no text tower" in note for note in prepared.notes)
+    fitted = make("NearestMean").fit(prepared.task([0, 1, 4, 5]))
+    assert fitted(prepared.rows([2, 6])).argmax(1).tolist() == prepared.dataset.labels[[2, 6]].tolist()
+    assert not prepare(open_data(folder), ref, texts=False, quiet=True).notes
+    with pytest.raises(UsageError, match="has no text tower: leave the templates and texts out"):
+        prepare(open_data(folder), ref, templates="a {}.", quiet=True)
+    with pytest.raises(UsageError, match="has no text tower: leave the templates and texts out"):
+        prepare(open_data(folder), ref, bank="bank.jsonl", quiet=True)
+
+
+def test_two_backbones_that_cannot_be_paired_are_refused(folder: Path, make_dataset: Callable[..., Dataset]) -> None:
+    with pytest.raises(UsageError, match="named as both backbones"):
+        prepare(open_data(folder), resolve("tiny"), second=resolve("tiny"), quiet=True)
+    with pytest.raises(UsageError, match="leave out backbones"):
+        prepare(make_dataset(), None, second=resolve("tiny"))
+
+
+def test_generated_rows_are_marked(make_dataset: Callable[..., Dataset]) -> None:
+    prepared = prepare(make_dataset((2, 2), splits=["train", "generated", "train", "test"]), None)
+    assert prepared.rows([0, 1, 2]).is_generated.tolist() == [False, True, False]
+    assert prepared.task([0, 1, 2]).labels_per_class == (1, 1)
+    assert prepare(make_dataset((2, 2)), None).features.generated is None
+
+
+@pytest.mark.filterwarnings("ignore:the embedded model")
+def test_copies_among_generated_images_are_no_copies_of_labels(folder: Path) -> None:
+    data = open_data(folder)
+    splits = split_array(["generated" if name.startswith("red") else "" for name in data.ids])
+    place = data.table.schema.get_field_index("split")
+    colour(folder / "red" / "1.png", (200, 0, 0))  # a copy of another
+    data = dataclasses.replace(open_data(folder), table=open_data(folder).table.set_column(place, "split", splits))
+    assert not prepare(data, resolve("tiny"), quiet=True).notes

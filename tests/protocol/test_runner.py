@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from clipwright import methods as catalogue
 from clipwright.core.errors import DataError, NeedsError, UsageError
@@ -17,7 +18,7 @@ from clipwright.core.metrics import score_rows
 from clipwright.fitted import Fitted, FitTrace
 from clipwright.heads.linear import LinearHead
 from clipwright.methods.base import Method, Requirements
-from clipwright.methods.example import ExamplePrompts
+from clipwright.methods.example import ExamplePrompts, ExampleTower
 from clipwright.methods.taskres import TaskRes
 from clipwright.methods.zero_shot import ZeroShot
 from clipwright.protocol.auto import configured
@@ -25,7 +26,7 @@ from clipwright.protocol.draws import support_draw
 from clipwright.protocol.prepare import Prepared
 from clipwright.protocol.results import Results
 from clipwright.protocol.runner import run
-from clipwright.task import Access, Need, Task
+from clipwright.task import Access, Features, Need, Task
 
 Make = Callable[..., Prepared]
 
@@ -116,10 +117,24 @@ def _poisoned(prepared: Prepared, rows: np.ndarray) -> Prepared:
 
 
 def _granted(method: Method, task: Task) -> Task:
-    """The task with a black box behind it where the method asks for one."""
-    if Access.SOFT_PROMPT not in method.requires().access or task.text is None:
+    """The task with a black box behind it, or a tower and images, where the method asks for them."""
+    if task.text is None:
         return task
-    return replace(task, access=ExamplePrompts(task.text.classifier()))
+    if Access.SOFT_PROMPT in method.requires().access:
+        return replace(task, access=ExamplePrompts(task.text.classifier()))
+    if Access.WEIGHTS not in method.requires().access:
+        return task
+    tower = ExampleTower(int(task.text.x.shape[1]))
+
+    def seen(rows: Features | None) -> Features | None:
+        if rows is None:
+            return None
+        pixels = tower.images(rows.x.double().numpy())
+        return replace(rows, source=lambda i: Image.fromarray(pixels[i].transpose(1, 2, 0)))
+
+    text = replace(task.text, texts=tuple(f"text {i}" for i in range(len(task.text))))
+    support, validation, unlabeled = map(seen, (task.support, task.validation, task.unlabeled))
+    return replace(task, access=tower, text=text, support=support, validation=validation, unlabeled=unlabeled)
 
 
 class Spy:
@@ -135,10 +150,19 @@ class Spy:
 
             def fit(self, task: Task) -> Fitted:
                 fitted: Fitted = super().fit(_granted(method, task))
-                spy.states.append(fitted.head.state_dict())
-                return fitted
+                changed = {} if fitted.tower is None else fitted.tower.flat()
+                spy.states.append(fitted.head.state_dict() | changed)
+                return replace(fitted, tower=None)  # a bundle's images can't be encoded anew
 
         self.method: Method = Wrapped(**method.hyper_parameters())
+
+
+QUICK: dict[str, dict[str, Any]] = {
+    "RegFT": {"epochs": 1},
+    "CLIPLoRA": {"iterations": 2},
+    "LatteCLIP": {"steps": 2},
+    "FLYP": {"steps": 2},
+}
 
 
 @pytest.mark.parametrize("shots", [2, 6])
@@ -148,7 +172,7 @@ def test_wrong_test_labels_change_no_fitted_head(make_prepared: Make, name: str,
     poisoned = _poisoned(clean, np.flatnonzero(clean.dataset.splits == "test"))
     heads, scores = [], []
     for prepared in (clean, poisoned):
-        spy = Spy(configured(name))
+        spy = Spy(configured(name, **QUICK.get(name, {})))
         scores.append(_run(prepared, {name: spy.method}, (0, shots), 1, validation="few-shot", calibrate=True))
         heads.append(spy.states)
     assert len(heads[0]) == len(heads[1]) > 0

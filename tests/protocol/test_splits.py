@@ -52,3 +52,22 @@ def test_rows_without_labels_are_never_drawn_or_scored(make_dataset: Make) -> No
 def test_no_labels_at_all_are_refused(make_dataset: Make) -> None:
     with pytest.raises(DataError, match="no labelled images"):
         pools(make_dataset((2, 2), unlabeled=4))
+
+
+def test_generated_rows_are_neither_drawn_nor_scored(make_dataset: Make) -> None:
+    splits = ["train", "test", "generated", "train", "generated", "test"]
+    found = pools(make_dataset((3, 3), splits=splits))
+    assert found.train.tolist() == [0, 3]
+    assert found.generated.tolist() == [2, 4]
+    assert found.test is not None
+    assert found.test.tolist() == [1, 5]
+    whole = pools(make_dataset((3, 3), splits=["", "", "generated"] * 2))
+    assert whole.train.tolist() == [0, 1, 3, 4]
+    assert whole.test is None
+    names_only = pools(make_dataset((2, 2), splits=["generated", "test"] * 2))
+    assert not len(names_only.train)
+
+
+def test_generated_images_alone_are_refused(make_dataset: Make) -> None:
+    with pytest.raises(DataError, match="accuracy on generated images says little about real ones"):
+        pools(make_dataset((2, 2), splits=["generated"] * 4))

@@ -34,6 +34,7 @@ from clipwright.report.elements import (
     Score,
     Setting,
 )
+from clipwright.report.generated import Made, MadeClass, MadeImage
 from clipwright.report.page import Headline, Overview, Page, Part
 from clipwright.report.thumbnails import data_uri
 
@@ -169,6 +170,7 @@ def part(names: Sequence[str] = HOSTILE, *, examples: int = 24, n_classes: int =
         choice=name(6),
         costs=tuple(Cost(s, 0.004 * 3**i, 0.01, 900.0, 160, 50, 3, 1_000) for i, s in enumerate(last)),
         costs_note=name(2),
+        made=_made(names),
         galleries=(
             Gallery(name(5), name(6), shown),
             Gallery("No pictures", "", (Example(name(0), name(1), name(2), 0.5),)),
@@ -243,6 +245,26 @@ def _scores(curves: Sequence[Curve]) -> tuple[Score, ...]:
         for p in c.points
     ]
     return tuple(sorted(found, key=lambda s: s.shots))
+
+
+def _made(names: Sequence[str]) -> Made:
+    """More classes than are shown unfolded, with all figures or none; two rows of pictures, one of them without any."""
+
+    def name(i: int) -> str:
+        return names[i % len(names)]
+
+    classes = [
+        MadeClass(f"{name(i)} {i}", 1_200, 8, 8 - i % 8, 0.99 - 0.02 * i, 0.5, 0.4, 0.3)
+        if i
+        else MadeClass(name(i), 1, 1)
+        for i in range(27)
+    ]
+    images = [
+        MadeImage(name(i), 0.93, 0.4 if i else None, name(i) if i % 3 == 2 else "", *(data_uri(photo(i)) if i else ()))
+        for i in range(8)
+    ]
+    bare = (MadeImage(name(0), None, 0.5), MadeImage(name(1), None), MadeImage(name(2), 0.1, 0.2, name(7)))
+    return Made(tuple(names[:3]), tuple(classes), ((name(0), tuple(images)), (name(7), bare)), name(3))
 
 
 def _matrix(names: Sequence[str]) -> Matrix:

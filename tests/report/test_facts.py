@@ -50,3 +50,9 @@ def test_the_convention_of_the_field_and_full_validation_are_named() -> None:
     facts = {fact.label: fact.value for fact in run_facts(config, 1.0)}
     assert facts["Draws"] == "3, by CoOp's convention (its seeds from 1)"
     assert facts["Labels per class"] == "0, 1, 16; validation: the whole validation split"
+
+
+def test_generated_images_are_counted_where_there_were_some() -> None:
+    found = {fact.label: fact.value for fact in run_facts(CONFIG | {"generated": 1200}, 1.0)}
+    assert found["Generated images"].startswith("1,200, part of every support set")
+    assert "Generated images" not in {fact.label for fact in run_facts(CONFIG, 1.0)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,7 +15,8 @@ DEFAULT = "openclip:ViT-B-16@openai"
 
 FORMS = (
     "openclip:ARCHITECTURE@TAG, openclip:ARCHITECTURE@/path/to/weights.safetensors, hf:OWNER/NAME@REVISION, "
-    "hf:/path/to/folder, folder:/path/to/folder, endpoint:http://HOST:PORT, tiny"
+    "hf:/path/to/folder, folder:/path/to/folder, endpoint:http://HOST:PORT, tiny, or for images alone timm:NAME.TAG, "
+    "timm:NAME@/path/to/weights.safetensors"
 )
 """How a backbone may be named."""
 
@@ -27,12 +29,12 @@ class Identifier:
 
     Attributes:
         kind: which library or place it comes from.
-        name: architecture (openclip), repository (hf) or address (endpoint); empty otherwise.
-        tag: pretrained tag (openclip) or revision (hf), or empty.
+        name: architecture (openclip, timm), repository (hf) or address (endpoint); empty otherwise.
+        tag: pretrained tag (openclip; timm, where empty is the architecture's own) or revision (hf), or empty.
         path: local file or folder, absolute, or None.
     """
 
-    kind: Literal["openclip", "hf", "folder", "endpoint", "tiny"]
+    kind: Literal["openclip", "hf", "timm", "folder", "endpoint", "tiny"]
     name: str = ""
     tag: str = ""
     path: Path | None = None
@@ -44,6 +46,8 @@ class Identifier:
             return f"endpoint:{self.name}"
         if self.kind == "openclip":
             return f"openclip:{self.name}@{self.path or self.tag}"
+        if self.kind == "timm":
+            return f"timm:{self.name}@{self.path}" if self.path else f"timm:{self.name}.{self.tag}".rstrip(".")
         return f"{self.kind}:{self.path or f'{self.name}@{self.tag}'}"
 
 
@@ -64,6 +68,8 @@ def parse(spec: str) -> Identifier:
         return _openclip(rest)
     if kind == "hf" and rest:
         return _hf(rest)
+    if kind == "timm" and rest:
+        return _timm(rest)
     raise UsageError(f"there is no backbone {spec!r}: write one of {FORMS}.")
 
 
@@ -89,6 +95,23 @@ def _openclip(rest: str) -> Identifier:
     if path.suffix not in _SUFFIXES:
         raise UsageError(f"{path} is no weights file: its name must end in one of {', '.join(_SUFFIXES)}.")
     return Identifier("openclip", name, path=path)
+
+
+def _timm(rest: str) -> Identifier:
+    """``NAME``, ``NAME.TAG`` as timm writes it, ``NAME@TAG``, or ``NAME@/path``."""
+    model, _, tag = rest.partition("@")
+    name, _, own = model.partition(".")
+    if not re.fullmatch(r"\w+", name) or (own and tag and own != tag):
+        raise UsageError(
+            f"timm:{rest} is no model of timm's: write timm:NAME.TAG, such as timm:resnet50.a1_in1k, or "
+            "timm:NAME@/path/to/weights.safetensors."
+        )
+    if not _looks_like_path(tag):
+        return Identifier("timm", name, tag=own or tag)
+    path = _absolute(tag)
+    if path.suffix != ".safetensors":
+        raise UsageError(f"{path} is no .safetensors file, which is all that timm models are loaded from: convert it.")
+    return Identifier("timm", name, path=path)
 
 
 def _hf(rest: str) -> Identifier:

@@ -27,9 +27,15 @@ class BackboneRow:
 def list_backbones(contains: str = "") -> list[BackboneRow]:
     """The default, the embedded model, and everything that open_clip lists; neither loads weights nor asks a network.
 
+    What timm lists, models of images alone, is shown where it is asked for: timm takes seconds to import.
+
     Args:
-        contains: keep identifiers that contain this text, case ignored.
+        contains: keep identifiers that contain this text, case ignored; with ``timm`` in front, timm's.
     """
+    if contains.lower().startswith("timm"):
+        from clipwright.backbones.timm_images import models
+
+        return [BackboneRow(spec, here, note="images alone") for spec, here in models(contains)]
     rows = [BackboneRow("tiny", available=True, note="embedded; knows only digits, letters and shapes")]
     for architecture in tables.architectures():
         for tag in tables.tags(architecture):

@@ -6,11 +6,12 @@ import math
 import re
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from clipwright.backbones.jitter import jitter
 from clipwright.core.errors import UsageError
 
 Interpolation = Literal["bicubic", "bilinear", "nearest", "lanczos"]
@@ -23,7 +24,7 @@ _FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 _NUMBER = r"(\d+(?:\.\d+)?|\.\d+)"
-_RECIPE = re.compile(rf"(?:crop\({_NUMBER},{_NUMBER}\))?(\+?flip)?")
+_RECIPE = re.compile(rf"(?:crop\({_NUMBER},{_NUMBER}\))?(\+?jitter)?(\+?flip)?")
 _ASPECT = (3 / 4, 4 / 3)  # range of width / height of a random crop, as torchvision has it
 _TRIES = 10
 _MOST_PIXELS = 1 << 26  # that an image is blown up to before the centre is cropped: 256 MiB, as Pillow holds them
@@ -87,18 +88,19 @@ class Preprocess:
         """(3, H, W) uint8 pixels of one augmented view.
 
         A crop covers a share of the image's area drawn from the recipe's range, with an aspect ratio between 3/4 and
-        4/3, and is resized bicubically to `size`; ``flip`` mirrors half of the views. It is the distribution of
-        torchvision's RandomResizedCrop and RandomHorizontalFlip, drawn from `rng` alone.
+        4/3, and is resized bicubically to `size`; ``jitter`` changes colours, see `clipwright.backbones.jitter`;
+        ``flip`` mirrors half of the views. It is the distribution of torchvision's RandomResizedCrop, ColorJitter and
+        RandomGrayscale, and RandomHorizontalFlip, drawn from `rng` alone.
 
         Args:
             image: an RGB image.
-            recipe: such as ``crop(0.5,1)+flip``, ``crop(0.08,1)`` or ``flip``.
+            recipe: such as ``crop(0.5,1)+flip``, ``crop(0.9,1)+jitter`` or ``flip``.
             rng: all randomness comes from here.
 
         Raises:
             UsageError: the recipe can't be read.
         """
-        scale, flip = parse_recipe(recipe)
+        scale, recolour, flip = parse_recipe(recipe)
         image = _rgb(image)
         height, width = self.size
         if scale is None:
@@ -106,6 +108,8 @@ class Preprocess:
         else:
             box = _random_box(image.width, image.height, scale, rng)
             pixels = _pixels(image.crop(box).resize((width, height), Image.Resampling.BICUBIC))
+        if recolour:
+            pixels = _pixels(jitter(Image.fromarray(pixels.transpose(1, 2, 0)), rng))
         if flip and rng.random() < 0.5:
             pixels = np.ascontiguousarray(pixels[:, :, ::-1])
         return pixels
@@ -135,26 +139,37 @@ class Preprocess:
         return image.crop((left, top, left + width, top + height))
 
 
-@lru_cache(maxsize=64)
-def parse_recipe(recipe: str) -> tuple[tuple[float, float] | None, bool]:
-    """Read a view recipe.
+class Recipe(NamedTuple):
+    """How an augmented view is made.
 
-    Returns:
-        The range of the crop's share of the area (None without a crop), and whether half of the views are mirrored.
+    Attributes:
+        crop: range of the crop's share of the area, or None without a crop.
+        jitter: whether colours change.
+        flip: whether half of the views are mirrored.
+    """
+
+    crop: tuple[float, float] | None
+    jitter: bool
+    flip: bool
+
+
+@lru_cache(maxsize=64)
+def parse_recipe(recipe: str) -> Recipe:
+    """Read a view recipe.
 
     Raises:
         UsageError: the recipe can't be read.
     """
     match = _RECIPE.fullmatch(recipe.replace(" ", ""))
     if match and recipe.strip() and not match[0].startswith("+"):
-        low, high, flip = match.groups()
-        if low is None:
-            return None, True
-        if 0 < float(low) <= float(high) <= 1 and flip in {None, "+flip"}:
-            return (float(low), float(high)), flip is not None
+        low, high, colours, flip = match.groups()
+        parted = all(part is None or part.startswith("+") or match[0].startswith(part) for part in (colours, flip))
+        if parted and (low is None or 0 < float(low) <= float(high) <= 1):
+            crop = None if low is None else (float(low), float(high))
+            return Recipe(crop, colours is not None, flip is not None)
     raise UsageError(
-        f"the view recipe {recipe!r} can't be read: write crop(LOW,HIGH)+flip with 0 < LOW <= HIGH <= 1, "
-        "such as crop(0.5,1)+flip."
+        f"the view recipe {recipe!r} can't be read: write crop(LOW,HIGH)+jitter+flip, or some of these, with "
+        "0 < LOW <= HIGH <= 1, such as crop(0.5,1)+flip."
     )
 
 

@@ -8,10 +8,11 @@ from clipwright.backbones.identifiers import DEFAULT, Identifier, parse
 from clipwright.backbones.openclip import FolderRef, OpenClipRef, TinyRef
 from clipwright.backbones.references import ModelRef
 from clipwright.backbones.saving import NOTE_FILE, TUNED, saved_library
+from clipwright.backbones.timm_images import TimmRef
 from clipwright.backbones.tuned import open_tuned
 from clipwright.core.errors import BackboneError
 
-_KINDS: dict[str, type[ModelRef]] = {"openclip": OpenClipRef, "hf": HuggingFaceRef, "tiny": TinyRef}
+_KINDS: dict[str, type[ModelRef]] = {"openclip": OpenClipRef, "hf": HuggingFaceRef, "timm": TimmRef, "tiny": TinyRef}
 
 
 def resolve(spec: str = DEFAULT, *, device: str | None = None, dtype: str | None = None) -> BackboneRef:
@@ -20,7 +21,7 @@ def resolve(spec: str = DEFAULT, *, device: str | None = None, dtype: str | None
     Args:
         spec: ``openclip:ARCHITECTURE@TAG``, ``openclip:ARCHITECTURE@/path/to/weights.safetensors``,
             ``hf:OWNER/NAME@REVISION``, ``hf:/path/to/folder``, ``folder:/path/to/folder``, ``endpoint:http://HOST:PORT``
-            or ``tiny``.
+            or ``tiny``; for images alone ``timm:NAME.TAG`` or ``timm:NAME@/path/to/weights.safetensors``.
         device: cuda, cuda:N, mps or cpu; None takes the best there is.
         dtype: fp32, bf16 or fp16; None takes bf16 on a GPU and fp32 elsewhere.
 

@@ -34,6 +34,8 @@ def save_backbone(backbone: Backbone, folder: Path | str) -> str:
     """
     if not isinstance(backbone, TowerBackbone):
         raise BackboneError(f"{backbone.spec} can't be saved: its weights are not at hand.")
+    if backbone.library == "timm":
+        raise BackboneError(f"{backbone.spec} can't be saved as a folder: keep its weights file and name that.")
     folder = Path(folder).expanduser().absolute()
     folder.mkdir(parents=True, exist_ok=True)
     if backbone.library == "transformers":

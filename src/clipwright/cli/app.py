@@ -26,6 +26,8 @@ VERBS: dict[str, str] = {
     "extract": "Compute image features once and keep them in a store.",
     "describe": "Ask a language model or WordNet what classes look like.",
     "generate": "Make images of classes from their names.",
+    "caption": "Describe unlabeled images and groups of them in words.",
+    "merge": "Mix two classifiers of one backbone in weight space.",
     "tune-prompt": "Search for the words a multimodal model classifies best with.",
     "serve": "Serve a model as a black box over HTTP.",
     "methods": "List the methods and what each needs.",

@@ -42,6 +42,7 @@ def backbones(
     say(table(["backbone", "weights", "note"], [[r.spec, "here" if r.available else "-", r.note] for r in rows]))
     note(
         "Also: hf:NAME@REVISION (a transformers CLIP or SigLIP), folder:PATH, openclip:ARCHITECTURE@/path/to/weights, "
-        "endpoint:http://HOST:PORT (clipwright serve).",
+        "endpoint:http://HOST:PORT (clipwright serve), timm:NAME.TAG (images alone; clipwright backbones timm lists "
+        "them).",
         quiet=quiet,
     )

@@ -8,14 +8,17 @@ from typing import Annotated, Literal
 import typer
 
 from clipwright.cli.options import (
+    Captions,
     Classes,
     Config,
     Debug,
     Device,
+    Generated,
     Json,
     Overwrite,
     Quiet,
     Root,
+    Second,
     Seed,
     Texts,
     resolved,
@@ -89,6 +92,9 @@ def compare(
         list[str] | None, typer.Option("--template", metavar="TEXT", help="Prompt, or a set of them; may be repeated.")
     ] = None,
     texts: Texts = None,
+    generated: Generated = None,
+    second: Second = None,
+    captions: Captions = None,
     views: Annotated[int, typer.Option("--views", min=0, metavar="V", help="Augmented views per labelled image.")] = 0,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Also fit temperatures out of fold, at five more fits a cell.")
@@ -117,6 +123,7 @@ def compare(
       clipwright compare digits --backbone tiny --methods ZeroShot,TaskRes,auto --shots 1,4,16 --out run
       clipwright compare a.npz b.npz --methods TaskRes,GDA,TipAdapter --validation few-shot --out run
       clipwright compare benchmark:dtd benchmark:eurosat --root data/ --protocol coop --out run
+      clipwright compare digits --backbone tiny --generated posters/ --methods ZeroShot,TipAdapter --shots 0 --out run
     """
     from clipwright.api import comparison_report
     from clipwright.cli.run_folder import RunFolder
@@ -134,6 +141,9 @@ def compare(
             root=root,
             templates=template[0] if template and len(template) == 1 else template or None,
             texts=texts,
+            generated=generated,
+            second=second,
+            captions=captions,
             validation=validation,
             protocol=protocol,
             seed=seed,

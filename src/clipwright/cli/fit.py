@@ -5,22 +5,25 @@ from __future__ import annotations
 import hashlib
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from clipwright.cli.options import (
     BackboneOption,
+    Captions,
     Classes,
     ClassesSubset,
     Config,
     Data,
     Debug,
     Device,
+    Generated,
     Json,
     Overwrite,
     Quiet,
     Root,
+    Second,
     Seed,
     Texts,
     resolved,
@@ -37,12 +40,17 @@ app = verb_app()
 WORK = "work"
 """Folder inside --out where a long fit keeps what it has done so far."""
 
+FREE = ("device", "store")
+PRODUCTS = ("classifier.json", "report.html")
 
-def fingerprint(data: Dataset) -> str:
-    """A hash of all that a fit takes from the data: images, class names, labels, splits."""
+
+def fingerprint(data: Dataset, captions: Path | None = None) -> str:
+    """A hash of all that a fit takes from the data: images, class names, labels, splits, files of captions."""
     sha = hashlib.sha256(digest_json([data.digest, data.class_names]).encode())
     for column in (data.labels, data.splits):
         sha.update(column.tobytes())
+    for path in sorted(captions.iterdir()) if captions is not None and captions.is_dir() else ():
+        sha.update(digest_json([path.name, path.stat().st_size, path.stat().st_mtime_ns]).encode())
     return sha.hexdigest()
 
 
@@ -74,6 +82,9 @@ def fit(
         ),
     ] = None,
     texts: Texts = None,
+    generated: Generated = None,
+    second: Second = None,
+    captions: Captions = None,
     views: Annotated[int, typer.Option("--views", min=0, metavar="V", help="Augmented views per labelled image.")] = 0,
     store: Annotated[
         Path | None, typer.Option("--store", metavar="DIR", help="Feature store; the cache when left out.")
@@ -88,7 +99,8 @@ def fit(
 ) -> None:
     """Fit a classifier to DATA and write it to a folder.
 
-    What DATA holds decides what can be fitted: class names alone, or a few labelled images per class.
+    What DATA holds decides what can be fitted: class names alone, or a few labelled images per class; generated images
+    and captions of unlabeled ones stand beside them.
 
     \b
     Examples:
@@ -96,46 +108,68 @@ def fit(
       clipwright fit unlabeled/ --classes names.txt --out classifier
       clipwright fit benchmark:dtd --root data/ --shots 16 --classes-subset base --out dtd-base
       clipwright fit digits --backbone tiny --shots 4 --method TaskRes --set alpha=0.3 --out digits-4
+      clipwright fit digits --backbone tiny --generated posters/ --method CaFo --out digits-generated
     """
     from clipwright import api
+    from clipwright.cli.processes import several_processes
     from clipwright.cli.run_folder import RunFolder
     from clipwright.cli.summaries import fit_summary, show_fit, show_problems
 
-    with RunFolder(
-        out, resolved(ctx), overwrite=overwrite, free=("device", "store"), products=("classifier.json", "report.html")
-    ) as run:
-        opened = api.open_data(data, classes, root=root, classes_subset=classes_subset)
-        seen = fingerprint(opened)
-        if run.finished and run.finished.get("data") == seen and (out / "classifier.json").is_file():
-            run.tell(f"{out} is finished already: nothing to do.", quiet=quiet)
-            show_fit(run.finished["summary"], out, as_json=as_json)
+    work = out / WORK
+    asked: dict[str, Any] = {
+        "backbone": backbone,
+        "method": method,
+        "shots": shots,
+        "templates": template[0] if template and len(template) == 1 else template or None,
+        "texts": texts,
+        "second": second,
+        "captions": captions,
+        "hyper_parameters": settings(set_),
+        "seed": seed,
+        "device": device,
+        "views": views,
+        "store": store,
+        "workspace": work,
+    }
+
+    def opened_data() -> Dataset:
+        return api.open_data(data, classes, root=root, classes_subset=classes_subset, generated=generated)
+
+    with several_processes(device) as ranks:
+        if ranks.follows:
+            ranks.follow(lambda: api.fit_run(opened_data(), **asked, quiet=True))
             return
-        work = out / WORK
-        if not run.resumed:
+        with RunFolder(out, resolved(ctx), overwrite=overwrite, free=FREE, products=PRODUCTS) as run:
+            opened = opened_data()
+            seen = fingerprint(opened, captions)
+            if run.finished and run.finished.get("data") == seen and (out / "classifier.json").is_file():
+                run.tell(f"{out} is finished already: nothing to do.", quiet=quiet)
+                show_fit(run.finished["summary"], out, as_json=as_json)
+                return
+            if not run.resumed:
+                shutil.rmtree(work, ignore_errors=True)
+            if ranks.several:
+                _extract_first(opened, backbone, device, store, quiet=quiet)
+                ranks.go()
+            done = api.fit_run(opened, **asked, quiet=quiet)
+            for epoch, loss in enumerate(done.fitted.trace.losses, start=1):
+                run.metric("epoch", epoch=epoch, loss=loss)
+            show_problems(done.prepared.problems, run, quiet=quiet)
+            summary = fit_summary(done)
+            for line in summary["notes"]:
+                run.tell(f"Note: {line}", quiet=quiet)
+            api.fit_report(done, out, command=ctx.obj["command"])
+            done.classifier.save(out, overwrite=True)
             shutil.rmtree(work, ignore_errors=True)
-        done = api.fit_run(
-            opened,
-            backbone=backbone,
-            method=method,
-            shots=shots,
-            templates=template[0] if template and len(template) == 1 else template or None,
-            texts=texts,
-            hyper_parameters=settings(set_),
-            seed=seed,
-            device=device,
-            views=views,
-            store=store,
-            workspace=work,
-            quiet=quiet,
-        )
-        for epoch, loss in enumerate(done.fitted.trace.losses, start=1):
-            run.metric("epoch", epoch=epoch, loss=loss)
-        show_problems(done.prepared.problems, run, quiet=quiet)
-        summary = fit_summary(done)
-        for line in summary["notes"]:
-            run.tell(f"Note: {line}", quiet=quiet)
-        api.fit_report(done, out, command=ctx.obj["command"])
-        done.classifier.save(out, overwrite=True)
-        shutil.rmtree(work, ignore_errors=True)
-        run.finish(data=seen, summary=summary)
-        show_fit(summary, out, as_json=as_json)
+            run.finish(data=seen, summary=summary)
+            show_fit(summary, out, as_json=as_json)
+
+
+def _extract_first(
+    opened: Dataset, backbone: str | None, device: str | None, store: Path | None, *, quiet: bool
+) -> None:
+    """Make the features before the other processes look for them."""
+    from clipwright import api
+
+    if opened.bundle is None and not (backbone or "").startswith("endpoint:"):
+        api.extract(opened, backbone=backbone, device=device, out=store, quiet=quiet)

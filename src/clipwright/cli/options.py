@@ -172,6 +172,22 @@ Texts = Annotated[
         help="What is known of the classes: a bank that describe wrote, or a CuPL, DCLIP or CODER file or folder.",
     ),
 ]
+Generated = Annotated[
+    Path | None,
+    typer.Option(
+        "--generated", metavar="DIR", help="Folder that generate wrote: images beside the real ones, never labels."
+    ),
+]
+Second = Annotated[
+    str | None,
+    typer.Option(
+        "--second", metavar="B", help="Second model, for methods that take two, such as timm:vit_small_patch16_dinov3."
+    ),
+]
+Captions = Annotated[
+    Path | None,
+    typer.Option("--captions", metavar="DIR", help="Folder that caption wrote, for methods that read captions."),
+]
 Root = Annotated[
     Path | None,
     typer.Option(

@@ -18,6 +18,7 @@ from clipwright.data.dataset import (
 from clipwright.data.duplicates import Duplicates, duplicates_across
 from clipwright.data.embedded import DatasetInfo, EmbeddedReader, datasets
 from clipwright.data.images import FileReader, decode
+from clipwright.data.joined import join_generated
 from clipwright.data.names import clean_name
 from clipwright.data.open import open_data, open_images
 
@@ -40,6 +41,7 @@ __all__ = [
     "datasets",
     "decode",
     "duplicates_across",
+    "join_generated",
     "manifest",
     "open_bundle",
     "open_data",

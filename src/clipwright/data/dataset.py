@@ -20,17 +20,18 @@ from clipwright.core.hashing import digest_json
 if TYPE_CHECKING:  # reading images in worker processes must not wait for torch
     from clipwright.task import Features, TextFeatures
 
-Split = Literal["", "train", "val", "test"]
-SPLITS: tuple[Split, ...] = ("", "train", "val", "test")
+Split = Literal["", "train", "val", "test", "generated"]
+SPLITS: tuple[Split, ...] = ("", "train", "val", "test", "generated")
 Subset = Literal["base", "new"]
 SUBSETS: tuple[Subset, ...] = ("base", "new")
+_WIDTH = f"<U{max(map(len, SPLITS))}"
 
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),  # unique, stable: path relative to the root with "/" between parts, or a number
         ("source", pa.string()),  # what the reader reads
         ("label", pa.int32()),  # index into class_names, -1 = unlabeled
-        ("split", pa.dictionary(pa.int8(), pa.string())),  # "" = not said
+        ("split", pa.dictionary(pa.int8(), pa.string())),  # "" = not said, "generated" = made by a model, not real
         ("size", pa.int64()),  # bytes on disk, 0 where there is no file
         ("mtime_ns", pa.int64()),
     ]
@@ -118,10 +119,21 @@ class Dataset:
 
     @cached_property
     def splits(self) -> np.ndarray:
-        """(n,) split of each row: ``""``, ``"train"``, ``"val"`` or ``"test"``."""
+        """(n,) split of each row: ``""``, ``"train"``, ``"val"``, ``"test"`` or ``"generated"``."""
         chunks = self.table["split"].chunks
-        parts = [np.array(c.dictionary.to_pylist(), "<U5")[numbers(c.indices, "i1")] for c in chunks]
-        return np.concatenate([np.empty(0, dtype="<U5"), *parts])
+        parts = [np.array(c.dictionary.to_pylist(), _WIDTH)[numbers(c.indices, "i1")] for c in chunks]
+        return np.concatenate([np.empty(0, dtype=_WIDTH), *parts])
+
+    @cached_property
+    def is_generated(self) -> np.ndarray:
+        """(n,) bool, which images a text-to-image model made."""
+        return np.asarray(self.splits == "generated")
+
+    @cached_property
+    def is_training(self) -> np.ndarray:
+        """(n,) bool, which rows shots are drawn from: those of no split or of ``train``; all where none is real."""
+        made = self.is_generated
+        return made if len(made) and made.all() else np.isin(self.splits, ("train", ""))
 
     @property
     def ids(self) -> list[str]:

@@ -20,7 +20,7 @@ import numpy as np
 from clipwright.core.errors import DataError, FormatError
 from clipwright.core.journal import Journal
 from clipwright.data.checks import notes_of
-from clipwright.data.dataset import Dataset, manifest
+from clipwright.data.dataset import SPLITS, Dataset, manifest, split_array
 from clipwright.data.images import FileReader
 from clipwright.data.names import ClassList, counted, quoted, rename
 
@@ -173,6 +173,8 @@ def open_generated(
 ) -> Dataset:
     """The data set of a folder of generated images: those that are there and weren't dropped by a filter.
 
+    All rows are of the split ``generated``.
+
     Args:
         root: the folder.
         classes: other names for the classes, in the same order, or None.
@@ -195,6 +197,7 @@ def open_generated(
     table = manifest(
         [row["path"] for row, _ in there],
         np.array([row["class_id"] for row, _ in there], dtype=np.int32),
+        split_array(np.full(len(there), SPLITS.index("generated"), dtype=np.int8)),
         sizes=np.array([status.st_size for _, status in there], dtype=np.int64),
         mtimes=np.array([status.st_mtime_ns for _, status in there], dtype=np.int64),
     )

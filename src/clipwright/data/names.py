@@ -143,18 +143,18 @@ def resolve(
 
 
 def _from_list(keys: Collection[str], classes: ClassList, what: str, clean: bool) -> Resolved:
-    by_name = _by_name(keys, classes.lines)
+    by_key = by_name(keys, classes.lines)
     mapping = _as_mapping(keys, classes) if classes.is_file else {}
     if not keys and _looks_mapped(classes):
         pairs = [(line.split(None, 1)[0], line.split(None, 1)[1]) for line in classes.lines]
         return _from_mapping((), dict(pairs), classes.where, what, clean)
-    if len(by_name) == len(keys):
-        return named(classes.lines, by_name, classes.where, clean)
+    if len(by_key) == len(keys):
+        return named(classes.lines, by_key, classes.where, clean)
     if all(key in mapping for key in keys):
         return _from_mapping(keys, mapping, classes.where, what, clean)
     if all(map(is_number, keys)):
         return _by_number(keys, classes, what, clean)
-    raise _unmatched(keys, by_name, mapping, classes.where, what)
+    raise _unmatched(keys, by_key, mapping, classes.where, what)
 
 
 def _unmatched(
@@ -205,8 +205,12 @@ def named(names: Sequence[str], index: Mapping[str, int], where: str, clean: boo
     return Resolved(tuple(final), index, notes)
 
 
-def _by_name(keys: Collection[str], names: Sequence[str]) -> dict[str, int]:
-    """Class of each key that is a name; exact spelling wins over a loose match, ambiguous keys are left out."""
+def by_name(keys: Collection[str], names: Sequence[str]) -> dict[str, int]:
+    """Class of each key that is a name; exact spelling wins over a loose match, ambiguous keys are left out.
+
+    Raises:
+        DataError: two keys mean one class.
+    """
     exact = {clean_name(name): i for i, name in enumerate(names)}
     loose: defaultdict[str, list[int]] = defaultdict(list)
     for i, name in enumerate(names):

@@ -15,8 +15,9 @@ ALIASES: dict[str, Split] = {
     "dev": "val",
     "test": "test",
     "testing": "test",
+    "generated": "generated",
 }
-FOLDERS = frozenset(ALIASES) - {"", "dev"}  # as folder names; "dev" is too likely to be something else
+FOLDERS = frozenset(ALIASES) - {"", "dev", "generated"}  # as folder names; the others may well be something else
 
 
 def split_of(name: str, where: str) -> Split:
@@ -28,4 +29,5 @@ def split_of(name: str, where: str) -> Split:
     try:
         return ALIASES[name.strip().casefold()]
     except KeyError:
-        raise DataError(f"{where} has the split {name!r}: use train, val or test, or leave it empty.") from None
+        known = "train, val, test or generated"
+        raise DataError(f"{where} has the split {name!r}: use {known}, or leave it empty.") from None

@@ -132,6 +132,8 @@ def catalogue() -> dict[str, type[Head]]:
     from clipwright.heads.blend import BlendHead
     from clipwright.heads.cache import CacheHead
     from clipwright.heads.coder import CoderHead
+    from clipwright.heads.distribution_cache import DistributionCacheHead
+    from clipwright.heads.fusion import FusionHead
     from clipwright.heads.kernel import KernelHead
     from clipwright.heads.linear import LinearHead
     from clipwright.heads.metric_cache import MetricCacheHead
@@ -145,6 +147,8 @@ def catalogue() -> dict[str, type[Head]]:
         LinearHead,
         BlendHead,
         CacheHead,
+        FusionHead,
+        DistributionCacheHead,
         KernelHead,
         ShiftHead,
         ProjectedHead,

@@ -31,6 +31,9 @@ from clipwright.task import Access, BlackBox, Features, Need, Task, TextFeatures
 EXACT = 1e-6
 """Relative to the largest logit: what reordered float64 sums may change."""
 
+TRAINED = 1e-4
+"""The same for methods that train a tower, which is done in float32."""
+
 _ROWS = ("support", "validation", "unlabeled", "query")
 
 
@@ -48,6 +51,11 @@ class Subject:
     def trained(self) -> bool:
         """Whether the method asks for a model's weights."""
         return Access.WEIGHTS in self.method.requires().access
+
+    @property
+    def exact(self) -> float:
+        """How far equal answers may lie apart, relative to the largest logit."""
+        return TRAINED if self.trained else EXACT
 
     @property
     def prompted(self) -> bool:
@@ -136,8 +144,10 @@ def class_permutation(subject: Subject) -> None:
 
     names = tuple(case.task.class_names[c] for c in old_of_new)
     box = _box_of(case, old_of_new.tolist())
-    other = subject.answer(_changed(case, relabel, retext, class_names=names, access=box))
-    _close(other, subject.answer(case)[:, old_of_new], EXACT, "reordered classes")
+    groups = None if case.task.group_captions is None else retext(case.task.group_captions)
+    fields = {"class_names": names, "access": box, "group_captions": groups}
+    other = subject.answer(_changed(case, relabel, retext, **fields))
+    _close(other, subject.answer(case)[:, old_of_new], subject.exact, "reordered classes")
 
 
 def _box_of(case: Example, numbers: list[int]) -> Any:
@@ -161,7 +171,7 @@ def sample_permutation(subject: Subject) -> None:
     if moved.query_logits is not None and case.task.query is not None:
         back = order(case.task.query).argsort()
         moved = dataclasses.replace(moved, query_logits=moved.query_logits[back])
-    _close(answers(moved, case), subject.answer(case), EXACT, "reordered rows")
+    _close(answers(moved, case), subject.answer(case), subject.exact, "reordered rows")
 
 
 def image_scale(subject: Subject) -> None:
@@ -172,14 +182,14 @@ def image_scale(subject: Subject) -> None:
         names = ("x", "views", "pre_projection", "second")
         return dataclasses.replace(rows, **{n: 3.7 * v for n in names if (v := getattr(rows, n)) is not None})
 
-    _close(subject.answer(_changed(case, scaled)), subject.answer(case), EXACT, "image features times 3.7")
+    _close(subject.answer(_changed(case, scaled)), subject.answer(case), subject.exact, "image features times 3.7")
 
 
 def text_scale(subject: Subject) -> None:
     """A factor on all text features changes no answer."""
     case = subject.example()
     scaled = _changed(case, text=lambda text: dataclasses.replace(text, x=3.7 * text.x))
-    _close(subject.answer(scaled), subject.answer(case), EXACT, "text features times 3.7")
+    _close(subject.answer(scaled), subject.answer(case), subject.exact, "text features times 3.7")
 
 
 def one_class(subject: Subject) -> None:
@@ -199,7 +209,7 @@ def one_sample(subject: Subject) -> None:
     _finite(logits, "one sample per class")
     _demand(fitted(test[:0]).shape == (0, case.task.n_classes), "no rows to predict: the shape must be (0, C).")
     alone = torch.cat([fitted(test[[i]]) for i in range(len(test))])
-    _close(alone, logits, EXACT, "rows predicted one by one")
+    _close(alone, logits, subject.exact, "rows predicted one by one")
 
 
 def ties(subject: Subject) -> None:
@@ -218,7 +228,7 @@ def ties(subject: Subject) -> None:
 
     fields: dict[str, Any] = {n: twin(f) for n in ("support", "validation") if (f := getattr(case.task, n)) is not None}
     logits = subject.answer(_changed(case, text=same, access=_box_of(case, [0, 0, 2, 3, 4]), **fields))
-    _close(logits[:, 1], logits[:, 0], EXACT, "two classes that look the same")
+    _close(logits[:, 1], logits[:, 0], subject.exact, "two classes that look the same")
 
 
 def _tied(rows: Features) -> Features:
@@ -332,7 +342,7 @@ def restriction(subject: Subject) -> None:
     index = torch.tensor([4, 1, 2])
     small = dataclasses.replace(fitted, head=fitted.head.restrict(index))
     test = seen(fitted, case.test, case.task)
-    _close(small(test), fitted(test)[:, index], EXACT, "a restricted head")
+    _close(small(test), fitted(test)[:, index], subject.exact, "a restricted head")
 
 
 def untouched_inputs(subject: Subject) -> None:

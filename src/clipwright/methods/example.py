@@ -108,7 +108,7 @@ class ExampleTower:
 
     def image_module(self) -> nn.Module:
         """The linear map, ready to be trained."""
-        layer = nn.Linear(*self.matrix.shape)
+        layer: nn.Linear = nn.utils.skip_init(nn.Linear, *self.matrix.shape)  # type: ignore[no-untyped-call] # draws nothing
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(self.matrix.T) / _CONTRAST)
             layer.bias.copy_(-128 / _CONTRAST * torch.from_numpy(self.matrix.sum(0)))
@@ -170,7 +170,8 @@ class _Maker:
     def text(self) -> TextFeatures:
         rows = self.centres + 0.3 * self.normal("texts", _PROMPTS, *self.centres.shape) / np.sqrt(self.centres.shape[1])
         lengths = 7 + self.normal("lengths", _PROMPTS, self.classes, 1) / 2
-        return TextFeatures(self.tensor(rows / np.linalg.norm(rows, axis=-1, keepdims=True) * lengths))
+        texts = tuple(f"class {c} prompt {p}" for p in range(_PROMPTS) for c in range(self.classes))
+        return TextFeatures(self.tensor(rows / np.linalg.norm(rows, axis=-1, keepdims=True) * lengths), texts=texts)
 
     def group_captions(self) -> TextFeatures:
         classes = np.repeat(np.arange(self.classes), 3)
@@ -205,6 +206,8 @@ def example(
         seed: other seeds make other data.
     """
     wanted = frozenset(needs)
+    if Need.CAPTIONS in wanted:
+        wanted |= {Need.UNLABELED}  # whose captions they are
     maker = _Maker(classes, dim, dtype, seed, seen=weights)
     labelled = bool(wanted & {Need.LABELS, Need.VIEWS})
     if soft_prompts and access is None:

@@ -32,6 +32,7 @@ from clipwright.protocol.candidates import (
     GAUSS,
     MEMBERS,
     NAMES,
+    PILED,
     PROMPTED,
     REFINED,
     STACKED,
@@ -42,6 +43,7 @@ from clipwright.protocol.candidates import (
     names_trust,
 )
 from clipwright.protocol.crossfit import CrossFit, cross_fit
+from clipwright.protocol.label_free import judge
 from clipwright.task import Access, Features, Need, Task
 
 Floats = NDArray[np.float64]
@@ -49,6 +51,15 @@ Floats = NDArray[np.float64]
 NAME = "auto"
 FEW, ROWS = 2, 8
 """Up to this many labels per class on average, or below this many rows that can be held out, rules decide."""
+
+LEFT_OUT = (
+    "Generated images were left out: what does well on them need not on real ones, so no method can be chosen by them; "
+    "name the one that shall learn from them."
+)
+"""What the reason says where there are generated images."""
+
+UNCHECKED = "No label could check this choice."
+"""What the reason says where unlabeled images had a say."""
 
 ENOUGH = 6
 """From this many labels per class on average, held-out scores can tell whether a cheaper method is as good."""
@@ -81,7 +92,9 @@ class Scored:
 class Auto(Method):
     """Chooses among a few strong methods and a blend of them, on held-out labels where there are enough, else by rule.
 
-    1. Without labels, or with a class that has none: names alone; CODER where texts describe the classes.
+    1. Without labels, or with a class that has none: Transductive where there are unlabeled images of every class by
+       its own count, and at least two per class on average; else names alone, or CODER where texts describe the
+       classes. It says on how many images that changed the answer, and warns where the images look unlike the classes.
     2. How much the class names are worth is judged by the labelled images that names alone get right. From 65 % on they
        fit; below 25 % they are left out, with a word about it; between the two, methods that lean less on names join.
     3. With one or two labels per class on average, it is an even blend of the methods that, over many tasks, then
@@ -91,7 +104,8 @@ class Auto(Method):
        within `tolerance` standard errors of the blend's (paired, row by row) and that names no fewer rows right.
     5. Behind a black box that keeps its features: CraFT where it takes soft prompts, else its refinement of the class
        scores alone, and ScoreScaling where there are scores of several models.
-    6. If names alone get more held-out rows right than what was picked, names alone are taken, and it says so.
+    6. Generated images have no say: how a method does on them says little about real ones.
+    7. If names alone get more held-out rows right than what was picked, names alone are taken, and it says so.
 
     Attributes:
         folds: folds of the held-out scores, at least 2.
@@ -108,8 +122,8 @@ class Auto(Method):
     tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
 
     def requires(self) -> Requirements:
-        """Texts or labels; both where there are both."""
-        return Requirements(optional=frozenset({Need.TEXT, Need.LABELS, Need.VIEWS, Need.VALIDATION}))
+        """Texts or labels, both where there are both; unlabeled images are looked at where a class has no label."""
+        return Requirements(optional=frozenset({Need.TEXT, Need.LABELS, Need.VIEWS, Need.VALIDATION, Need.UNLABELED}))
 
     def fit(self, task: Task) -> Fitted:
         """Choose and fit.
@@ -125,7 +139,7 @@ class Auto(Method):
     def missing(self, task: Task) -> tuple[list[Need], list[Any]]:
         """Nothing, where there are texts or labels of every class."""
         scored = Access.FEATURES not in task.grants() and Access.SCORES in task.grants()
-        able = scored or task.text is not None or (task.support is not None and min(task.shots) > 0)
+        able = scored or task.text is not None or min(task.labels_per_class) > 0
         return ([] if able else [Need.TEXT]), []
 
     def check(self, task: Task) -> None:
@@ -143,8 +157,9 @@ class _Choice:
 
     def __init__(self, auto: Auto, task: Task, trace: FitTrace) -> None:
         auto.check(task)
-        self.auto, self.task, self.trace = auto, task, trace
+        self.auto, self.task, self.trace = auto, real_only(task), trace
         self.looked = False  # whether labels had a say
+        self._left_out = self.task is not task  # whether there are generated images
 
     @property
     def _support(self) -> Features:
@@ -165,12 +180,18 @@ class _Choice:
         unseen = sum(count == 0 for count in self.task.shots)
         described = is_described(self.task)
         if unseen < self.task.n_classes:
-            reason = f"{unseen} of {self.task.n_classes} classes have no labelled image, so the names decide."
+            reason = f"{unseen} of {self.task.n_classes} classes have no labelled image, so labels can't decide."
         elif described:
             reason = "There are class names with texts that describe them, and no labels."
         else:
             reason = "There are class names and no labels."
-        return self._single(DESCRIBED if described else NAMES, reason)
+        names = DESCRIBED if described else NAMES
+        if self.task.unlabeled is None or not len(self.task.unlabeled) or self.task.n_classes < 2:
+            return self._single(names, reason)
+        found = judge(self.task)
+        self.trace.notes += found.notes
+        reason = f"{reason} {found.reason} {UNCHECKED}"
+        return self._single(names, reason) if found.fitted is None else self._single(PILED, reason, fitted=found.fitted)
 
     def _by_labels(self) -> Fitted:
         task = self.task
@@ -261,8 +282,10 @@ class _Choice:
             for name, s in scores.items()
         ]
 
-    def _single(self, name: str, reason: str, how: Any = "rule", held: OutOfFold | None = None) -> Fitted:
-        fitted = candidate(name, self.task).fit(self.task)
+    def _single(
+        self, name: str, reason: str, how: Any = "rule", held: OutOfFold | None = None, fitted: Fitted | None = None
+    ) -> Fitted:
+        fitted = candidate(name, self.task).fit(self.task) if fitted is None else fitted
         inner = {f"{name}: {key}": (value, fitted.trace.how[key]) for key, value in fitted.trace.chosen.items()}
         self._explain(name, reason, how)
         self.trace.chosen |= {key: value for key, (value, _) in inner.items()}
@@ -291,7 +314,15 @@ class _Choice:
 
     def _explain(self, name: str, reason: str, how: Any) -> None:
         self.trace.chosen["method"], self.trace.how["method"] = name, how
-        self.trace.reason = reason
+        self.trace.reason = f"{reason} {LEFT_OUT}" if self._left_out else reason
+
+
+def real_only(task: Task) -> Task:
+    """The task without generated images; the same one where there are none."""
+    if task.support is None or not bool((made := task.support.is_generated).any()):
+        return task
+    real = task.support[~made]
+    return replace(task, support=real if len(real) else None)
 
 
 def cheapest_within(scores: Mapping[str, Scored], tolerance: float) -> tuple[str, str]:

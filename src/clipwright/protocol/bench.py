@@ -56,8 +56,8 @@ class Bench:
 
     def __init__(self, prepared: Prepared, plan: Plan) -> None:
         self.prepared = prepared
-        self.plan = plan
         self.pools: Pools = pools(prepared.dataset)
+        self.plan = replace(plan, generated=len(self.pools.generated) > 0)
         self.labels: Ints = prepared.dataset.labels
         self._order: tuple[int, DrawOrder] | None = None
         self._test: tuple[int, tuple[Ints, Features]] | None = None
@@ -110,7 +110,11 @@ class Bench:
         return self._order[1]
 
     def support(self, draw: int, shots: int) -> Ints:
-        """Rows of a support set."""
+        """Rows of a support set: those that a draw takes, then all generated ones."""
+        return np.concatenate([self.drawn(draw, shots), self.pools.generated])
+
+    def drawn(self, draw: int, shots: int) -> Ints:
+        """Rows that a draw takes: none of them generated."""
         if self.plan.protocol == "coop":
             return coop_draw(self.prepared.dataset, shots, draw + 1).support if shots else _NONE
         return self.order(draw).support(shots, short=self.plan.short)
@@ -185,8 +189,22 @@ class Bench:
                 "features": given,
                 "texts": texts,
                 "views": 0 if prepared.views is None else int(prepared.views.shape[1]),
+                **self._extras,
             }
         )
+
+    @property
+    def _extras(self) -> dict[str, Any]:
+        """What a second backbone and captions add to the foundation; nothing where there are none."""
+        prepared = self.prepared
+        found: dict[str, Any] = {}
+        if prepared.second is not None:
+            found["second"] = [prepared.second.spec, prepared.second.digest]
+        if prepared.features.captions is not None:
+            found["captions"] = [_digest(prepared.features.captions)]
+        if (groups := prepared.group_captions) is not None:
+            found["group_captions"] = [_digest(groups.x), groups.classes.tolist()]
+        return found
 
     def digest(self, arm: Arm) -> str:
         """What a finished cell of an arm depends on."""
@@ -207,6 +225,8 @@ class Bench:
             "equal_labels": {str(k): equal_labels(k) for k in self.plan.shots if k} if equal else {},
             "images": len(prepared.dataset),
             "train_pool": len(self.pools.train),
+            **({"generated": len(self.pools.generated)} if len(self.pools.generated) else {}),
+            **({} if prepared.second is None else {"second": prepared.second.spec}),
             "test": len(self.test(0)[0]),
             "test_rule": "split" if self.pools.test is not None else "rest of each draw",
             "notes": [self.pools.note, *prepared.dataset.notes, *prepared.notes],

@@ -28,6 +28,9 @@ ADAPTER = "CLIPAdapter"
 DESCRIBED = "CODER"
 """Names with the texts that describe the classes, those that agree with the names; picked where nothing is labelled."""
 
+PILED = "Transductive"
+"""Picked where nothing is labelled but there are unlabeled images of every class."""
+
 AS_THEY_ARE, PROMPTED, REFINED, STACKED = "class scores as they are", "CraFT", "CraFT's refinement", "ScoreScaling"
 """What is picked where a black box keeps its features."""
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from clipwright.core.memory import PeakMemory
 from clipwright.core.metrics import RowScores, score_rows
 from clipwright.fitted import Fitted
+from clipwright.protocol.auto import Auto, real_only
 from clipwright.protocol.bench import Bench, Job
 from clipwright.protocol.calibrate import temperature
 from clipwright.protocol.schema import PREDICTIONS
@@ -69,7 +70,8 @@ def run_cell(bench: Bench, job: Job) -> tuple[Cell, Fitted]:
         "n_test": len(rows),
     }
     after: RowScores | None = None
-    if bench.plan.calibrate and (found := temperature(method, task, fitted=fitted)[0]) is not None:
+    asked = real_only(task) if isinstance(method, Auto) else task  # what automatic choice looked at
+    if bench.plan.calibrate and (found := temperature(method, asked, fitted=fitted)[0]) is not None:
         after = score_rows(logits / found.value, labels)
         row["temperature"] = found.value
         figures = after.summary()

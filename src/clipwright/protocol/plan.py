@@ -67,6 +67,7 @@ class Plan:
         calibrate: also fit a temperature out of fold, at the cost of five more fits per cell.
         keep: predictions of the first `keep` draws are kept.
         zero: whether 0 shots were asked for, so that methods that can do without labels are run there too.
+        generated: whether generated images stand beside every support set, so that those that need labels are too.
     """
 
     arms: tuple[Arm, ...]
@@ -79,19 +80,23 @@ class Plan:
     calibrate: bool = False
     keep: int = 1
     zero: bool = False
+    generated: bool = False
 
     def shots_of(self, arm: Arm) -> tuple[int, ...]:
         """Labels per class at which an arm is run.
 
         Beside few-shot validation, arms that are given none are also run at k + min(k, 4) labels, so that they can be
-        compared at equal numbers of labels.
+        compared at equal numbers of labels. Generated images are no labels: at 0 shots they are all there is.
         """
         if arm.nameless:
             return (0,)
         asked = {k for k in self.shots if k > 0}
-        if self.validation == "few-shot" and self.protocol == "draws" and arm.validation == "none":
+        if arm.validation != "none":
+            return tuple(sorted(asked))
+        beside = self.validation == "few-shot" and self.protocol == "draws"
+        if beside:
             asked |= {equal_labels(k) for k in asked}
-        elif arm.validation == "none" and self.zero and Need.LABELS not in arm.method.requires().needs:
+        if self.zero and (self.generated or (not beside and Need.LABELS not in arm.method.requires().needs)):
             asked.add(0)
         return tuple(sorted(asked))
 

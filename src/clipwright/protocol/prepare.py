@@ -15,6 +15,7 @@ import torch
 from clipwright.backbones.base import BackboneRef
 from clipwright.backbones.endpoint import EndpointRef
 from clipwright.backbones.loaded import TowerBackbone
+from clipwright.backbones.timm_images import has_texts
 from clipwright.backbones.tuned import TunedRef
 from clipwright.core.errors import DataError, UsageError
 from clipwright.data import duplicates_across
@@ -28,6 +29,8 @@ from clipwright.task import Access, BlackBox, Features, Task, TextFeatures
 from clipwright.texts import TextBank, bank_features, open_bank, phrasing_name, read_templates, text_features
 
 DEFAULT_RECIPE = "crop(0.5,1)+flip"
+SECOND = "second"
+"""Folder, inside that of a feature store, of the store of a second backbone."""
 
 Rows = Sequence[int] | np.ndarray
 
@@ -45,6 +48,8 @@ class Prepared:
         projection: (D', D) last matrix of the image tower, or None.
         projection_bias: (D,) vector added after it, or None.
         ref: the backbone, or None for a bundle.
+        second: the backbone that made `features.second`, or None; a bundle brings its own.
+        group_captions: text features of captions of groups of images, or None.
         views: (m, V, D) augmented views of m of the rows, or None.
         view_of: (n,) row of `views` that belongs to each row, -1 where it has none.
         contents: SHA-256 (hex) of what each row was decoded from; empty for a bundle.
@@ -61,6 +66,8 @@ class Prepared:
     projection: torch.Tensor | None = None
     projection_bias: torch.Tensor | None = None
     ref: BackboneRef | None = None
+    second: BackboneRef | None = None
+    group_captions: TextFeatures | None = None
     views: torch.Tensor | None = None
     view_of: np.ndarray | None = None
     contents: tuple[str, ...] = ()
@@ -148,6 +155,7 @@ class Prepared:
             self.dataset.class_names,
             self.text,
             *given,
+            group_captions=self.group_captions,
             logit_scale=self.logit_scale,
             projection=self.projection,
             projection_bias=self.projection_bias,
@@ -162,6 +170,7 @@ def prepare(
     templates: str | Sequence[str] | None = None,
     texts: bool = True,
     bank: TextBank | str | Path | None = None,
+    second: BackboneRef | None = None,
     store: Path | None = None,
     asked_names: Sequence[str] | None = None,
     quiet: bool = False,
@@ -175,51 +184,114 @@ def prepare(
             own, else "a photo of a {}.".
         texts: whether to encode the class names.
         bank: what else is known of the classes, or a file that `clipwright.texts.open_bank` reads.
-        store: folder of the feature store; by default below CLIPWRIGHT_HOME.
+        second: a second backbone, whose features stand beside those of the first.
+        store: folder of the feature store, that of a second backbone inside it; by default below CLIPWRIGHT_HOME.
         asked_names: the class names that an endpoint which keeps its features is asked about; the data set's own when
             left out.
         quiet: show no progress.
 
     Raises:
-        UsageError: a bundle with a backbone or templates, or images without a backbone.
+        UsageError: a bundle with a backbone or templates, images without a backbone, or texts for one without a text
+            tower.
         DataError: no image can be read.
     """
     start = time.perf_counter()
     if dataset.bundle is not None:
-        if ref is not None or templates is not None or bank is not None:
+        if ref is not None or templates is not None or bank is not None or second is not None:
             raise UsageError(
-                "a feature bundle brings its own features and texts: leave out backbone, templates and texts."
+                "a feature bundle brings its own features and texts: leave out backbones, templates and texts."
             )
         return _bundled(dataset)
     if ref is None:
         raise UsageError("images need a backbone: name one.")
+    _check_pair(ref, second)
     if keeps_features(ref):
         if bank is not None:
             raise UsageError(
                 f"{ref.spec} encodes no texts of one's own: leave the texts out, or have it grant features."
             )
         return _asked(dataset, ref, templates, texts=texts, asked_names=asked_names, quiet=quiet, start=start)
+    said = texts and _can_say(ref, templates, bank)
     if bank is not None and not isinstance(bank, TextBank):
         bank = open_bank(bank, class_names=dataset.prompt_names or dataset.class_names)
     extracted = extract(dataset, ref, folder=store, quiet=quiet)
     features, kept = extracted.features_for(dataset)
+    problems = extracted.problems
+    if second is not None:
+        features, kept, problems = _beside(dataset, second, features, kept, problems, store=store, quiet=quiet)
     readable = dataset.take(kept)
     contents = tuple(extracted.contents(readable))
-    chosen = read_templates((dataset.templates or None) if templates is None else templates) if texts else ()
+    chosen = read_templates((dataset.templates or None) if templates is None else templates) if said else ()
+    speechless = (_NO_TEXTS.format(ref.spec),) if texts and not said else ()
     return Prepared(
         readable,
-        features,
-        _class_texts(ref, dataset, chosen, bank) if texts else None,
+        _marked(features, readable),
+        _class_texts(ref, dataset, chosen, bank) if said else None,
         chosen,
         logit_scale=extracted.logit_scale,
         projection=extracted.projection,
         projection_bias=extracted.projection_bias,
         ref=ref,
+        second=second,
         contents=contents,
-        problems=extracted.problems,
-        notes=(*_copies(readable, contents), *(bank.notes if isinstance(bank, TextBank) else ())),
+        problems=problems,
+        notes=(*_copies(readable, contents), *(bank.notes if isinstance(bank, TextBank) else ()), *speechless),
         seconds=time.perf_counter() - start,
     )
+
+
+_NO_TEXTS = "{} has no text tower, so methods that need the class names can't be fitted."
+
+
+def _check_pair(ref: BackboneRef, second: BackboneRef | None) -> None:
+    """Refuse a second backbone beside which, or of which, there are no features."""
+    if second is None:
+        return
+    if second.spec == ref.spec:
+        raise UsageError(f"{ref.spec} is named as both backbones: name another one as the second.")
+    for each in (ref, second):
+        if keeps_features(each):
+            raise UsageError(f"{each.spec} keeps its features, and two backbones need those of both: name another one.")
+
+
+def _can_say(ref: BackboneRef, templates: str | Sequence[str] | None, bank: TextBank | str | Path | None) -> bool:
+    """Whether a backbone can encode texts; refuses texts that were asked for where it can't."""
+    able = has_texts(ref)
+    if not able and (templates or bank is not None):
+        raise UsageError(f"{ref.spec} has no text tower: leave the templates and texts out, or name another backbone.")
+    return able
+
+
+def _beside(
+    dataset: Dataset,
+    second: BackboneRef,
+    features: Features,
+    kept: np.ndarray,
+    problems: tuple[tuple[str, str], ...],
+    *,
+    store: Path | None,
+    quiet: bool,
+) -> tuple[Features, np.ndarray, tuple[tuple[str, str], ...]]:
+    """Features with those of a second backbone, of the rows that both could read; their numbers; all problems."""
+    extracted = extract(dataset, second, folder=None if store is None else store / SECOND, quiet=quiet)
+    others, also = extracted.features_for(dataset)
+    both = np.intersect1d(kept, also)
+    if not len(both):
+        raise DataError(f"no image of {dataset.name} could be read for both backbones: run again.")
+    if len(both) < len(kept):
+        features = features[np.searchsorted(kept, both)]
+    x = others.x if len(both) == len(also) else others.x[torch.from_numpy(np.searchsorted(also, both))]
+    return (
+        replace(features, second=x),
+        both,
+        tuple(dict((*extracted.problems, *problems)).items()),
+    )
+
+
+def _marked(features: Features, dataset: Dataset) -> Features:
+    """Features that say which of their rows are generated."""
+    made = dataset.is_generated
+    return replace(features, generated=torch.from_numpy(made)) if bool(made.any()) else features
 
 
 def _asked(
@@ -240,7 +312,7 @@ def _asked(
     readable = dataset.take(found.kept)
     return Prepared(
         readable,
-        found.features,
+        _marked(found.features, readable),
         None,
         chosen,
         logit_scale=ref.load().logit_scale,
@@ -274,7 +346,7 @@ def _copies(dataset: Dataset, contents: tuple[str, ...]) -> tuple[str, ...]:
     if dataset.has_split("test") or dataset.has_split("val"):
         sides = np.where(np.isin(dataset.splits, ("test", "val")), dataset.splits, "train")
         return duplicates_across(contents, sides, dataset.ids).sentences
-    labelled = np.array(contents)[dataset.labels >= 0]
+    labelled = np.array(contents)[(dataset.labels >= 0) & ~dataset.is_generated]
     repeated = len(labelled) - len(np.unique(labelled))
     if not repeated:
         return ()
@@ -287,7 +359,7 @@ def _bundled(dataset: Dataset) -> Prepared:
     assert bundle is not None  # noqa: S101 - the caller looked
     return Prepared(
         dataset,
-        replace(bundle.features, y=torch.from_numpy(dataset.labels), ids=tuple(dataset.ids)),
+        _marked(replace(bundle.features, y=torch.from_numpy(dataset.labels), ids=tuple(dataset.ids)), dataset),
         bundle.text,
         bundle.prompts or (),
         logit_scale=bundle.logit_scale,

@@ -84,7 +84,9 @@ def run_plan(
     bench = Bench(prepared, plan)
     jobs = list(bench.jobs())
     if not jobs:
-        raise UsageError("nothing to run: every method needs labels, so ask for at least 1 shot.")
+        raise UsageError(
+            "nothing to run: every method needs labels, so ask for at least 1 shot, or give generated images."
+        )
     bench.check(jobs)
     rows: list[dict[str, Any]] = []
     kept: list[pa.Table] = []

@@ -37,6 +37,7 @@ def run_facts(config: Mapping[str, Any], seconds: float) -> tuple[Fact, ...]:
         facts += [
             Fact("Data", f"{config['dataset']}: {count(len(config['class_names']), 'class', 'classes')}"),
             Fact("Learned from", f"draws of {count(config['train_pool'], 'labelled image')}"),
+            *([Fact("Generated images", _beside(config))] if config.get("generated") else []),
             Fact("Scored on", f"{config['test']:,} {scored}, once, after fitting"),
             Fact("Labels per class", f"{shots}; validation: {_VALIDATION.get(config['validation'], '?')}"),
             Fact("Draws", _draws(config)),
@@ -46,6 +47,10 @@ def run_facts(config: Mapping[str, Any], seconds: float) -> tuple[Fact, ...]:
             versions(config["versions"]),
         ]
     return tuple(facts)
+
+
+def _beside(config: Mapping[str, Any]) -> str:
+    return f"{config['generated']:,}, part of every support set and never counted as labels"
 
 
 def _draws(config: Mapping[str, Any]) -> str:

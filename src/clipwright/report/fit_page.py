@@ -10,9 +10,11 @@ import numpy as np
 from clipwright.classifier import Classifier
 from clipwright.data.dataset import Dataset
 from clipwright.protocol.evaluation import Evaluation
+from clipwright.protocol.generated_gap import GeneratedGap
 from clipwright.protocol.runner import versions as versions_here
 from clipwright.report.elements import Calibration, Candidate, Fact, Figures, Reason, Score, Setting
 from clipwright.report.facts import HOW, identity, prompts, shown, versions
+from clipwright.report.generated import made_images
 from clipwright.report.group_part import LISTED
 from clipwright.report.outcomes import Outcomes
 from clipwright.report.page import Headline, Page, Part
@@ -33,6 +35,7 @@ def fit_page(
     outcomes: Outcomes | None = None,
     guesses: Outcomes | None = None,
     dataset: Dataset | None = None,
+    made: GeneratedGap | None = None,
     why: tuple[tuple[Reason, ...], tuple[Reason, ...]] = ((), ()),
     skipped: Sequence[tuple[str, str]] = (),
     command: str = "",
@@ -46,6 +49,7 @@ def fit_page(
         outcomes: what was said of each of these rows.
         guesses: what was said of unlabeled rows; their labels are -1.
         dataset: where thumbnails are read from.
+        made: the generated images that it was given, beside the real ones.
         why: what texts say for the classes that were named, and for some images.
         skipped: (image, reason) of each image left out.
         command: the command that was run.
@@ -62,6 +66,7 @@ def fit_page(
         else "",
         candidates=candidates,
         choice=str(card.get("reason", "")) if candidates else "",
+        made=made_images(classifier, made, dataset),
         galleries=(
             *(outcomes.galleries(dataset) if outcomes else ()),
             *(guesses.unlabeled_galleries(dataset) if guesses else ()),

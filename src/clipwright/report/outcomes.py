@@ -17,7 +17,7 @@ from clipwright.data.dataset import Dataset, UnreadableImageError
 from clipwright.report.elements import Bin, ClassScore, Confusion, Example, Gallery, Matrix
 from clipwright.report.matrix import matrix
 from clipwright.report.reliability import bins
-from clipwright.report.thumbnails import data_uri
+from clipwright.report.thumbnails import SIZE, data_uri
 
 SHOWN = 12  # examples per gallery: fills rows of two, three, four and six
 
@@ -164,7 +164,7 @@ class Outcomes:
         )
 
 
-def pictures(dataset: Dataset | None, ids: Sequence[str]) -> dict[str, tuple[str, bool]]:
+def pictures(dataset: Dataset | None, ids: Sequence[str], size: int = SIZE) -> dict[str, tuple[str, bool]]:
     """Thumbnails of rows by identifier, and whether they want hard pixels; unreadable images are left out."""
     if dataset is None or dataset.reader is None or not ids:
         return {}
@@ -173,7 +173,7 @@ def pictures(dataset: Dataset | None, ids: Sequence[str]) -> dict[str, tuple[str
     found = {}
     for row in dataset.table.select(["id", "source"]).take(rows).to_pylist():
         try:
-            found[row["id"]] = data_uri(dataset.reader.read(row["source"]).image)
+            found[row["id"]] = data_uri(dataset.reader.read(row["source"]).image, size)
         except UnreadableImageError:
             continue  # it was readable when features were made; the page does without
     return found

@@ -20,6 +20,7 @@ from clipwright.report.elements import (
     Score,
     Setting,
 )
+from clipwright.report.generated import Made
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Part:
         choice: why it chose so.
         costs: what each method took.
         costs_note: which fits that counts.
+        made: generated images that a fit was given, or None.
         galleries: examples with pictures.
         why_classes: what texts say for the classes that were named.
         why_images: the same for some images.
@@ -87,6 +89,7 @@ class Part:
     choice: str = ""
     costs: tuple[Cost, ...] = ()
     costs_note: str = ""
+    made: Made | None = None
     galleries: tuple[Gallery, ...] = ()
     why_classes: tuple[Reason, ...] = ()
     why_images: tuple[Reason, ...] = ()

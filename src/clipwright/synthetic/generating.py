@@ -11,6 +11,7 @@ from clipwright.backbones import resolve
 from clipwright.backbones.base import BackboneRef
 from clipwright.core.atomic import write_bytes, write_json
 from clipwright.core.errors import UsageError
+from clipwright.core.gap import Gap
 from clipwright.data.dataset import Dataset
 from clipwright.data.generated import MADE
 from clipwright.data.names import counted, quoted
@@ -19,7 +20,6 @@ from clipwright.engine.partition import check_shard
 from clipwright.synthetic.class_source import ClassSource
 from clipwright.synthetic.endpoint import Endpoint
 from clipwright.synthetic.filtering import Rule, Verdict, apply_filter
-from clipwright.synthetic.gap import Gap
 from clipwright.synthetic.generators import ImageGenerator, ImagesEndpoint
 from clipwright.synthetic.generators.choosing import choose_generator
 from clipwright.synthetic.picture_folder import PictureFolder

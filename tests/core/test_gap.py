@@ -8,7 +8,7 @@ import scipy.linalg
 from sklearn.metrics import roc_auc_score
 
 from clipwright.core.errors import DataError
-from clipwright.synthetic.gap import Gap, frechet_distance, gap, separability, unit
+from clipwright.core.gap import Gap, frechet_distance, gap, separability, unit
 
 
 def reference(a: np.ndarray, b: np.ndarray) -> float:
