@@ -9,9 +9,10 @@ far better captioner might write: attributes of the image's true class in 8 of 1
 others, and in either case no name. They stand for a good multimodal model, of which none can be had here; true labels
 are used to make them, so their rows are a simulation and say what captions could be worth, not what they are.
 
-Each seed draws the unlabeled images anew (four fifths of the training part), and all orders and groups. Scored are
-images that no fit has seen: the test part. ``shuffled`` deals each caption to another image. Accuracies are means
-over seeds, in brackets Student's 95 % interval; differences are paired by seed.
+Steps are 50 of 64 images, and prototypes move by 0.05 a step, after which 8 % of where they began is left (published:
+900 steps of 512 images, 0.01). Each seed draws the unlabeled images anew (four fifths of the training part), and all
+orders and groups. Scored are images that no fit has seen: the test part. ``shuffled`` deals each caption to another
+image. Accuracies are means over seeds, in brackets Student's 95 % interval; differences are paired by seed.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ from clipwright.protocol.prepare import Prepared, prepare
 from clipwright.protocol.splits import pools
 from clipwright.synthetic.captions import read_captions
 
-STEPS = 100
-SHARED = {"steps": STEPS, "batch_size": 128, "alpha": 0.05}
+STEPS, BATCH = 50, 64
+SHARED = {"steps": STEPS, "batch_size": BATCH, "alpha": 0.05}
 CAPTIONED: dict[str, Method] = {
     "prototypes, image captions": make("LattePrototypes", group_captions=False, **SHARED),
     "prototypes, group captions": make("LattePrototypes", image_captions=False, **SHARED),
@@ -59,8 +60,8 @@ CAPTIONED: dict[str, Method] = {
 }
 PLAIN: dict[str, Method] = {
     "ZeroShot": make("ZeroShot"),
-    "FLYP at 1e-5": make("FLYP", steps=STEPS, batch_size=128),
-    "FLYP at 1e-4": make("FLYP", steps=STEPS, batch_size=128, learning_rate=1e-4),
+    "FLYP at 1e-5": make("FLYP", steps=STEPS, batch_size=BATCH),
+    "FLYP at 1e-4": make("FLYP", steps=STEPS, batch_size=BATCH, learning_rate=1e-4),
     "Transductive": make("Transductive"),
     "LabelPropagation": make("LabelPropagation"),
 }
@@ -106,6 +107,13 @@ def score(prepared: Prepared, fitted: Fitted, rows: np.ndarray) -> float:
     return 100 * float((fitted(features.without_labels()).argmax(1) == features.labels).double().mean())
 
 
+def wanted(arm: str, source: str) -> bool:
+    """Controls are run where they say something, and towers that don't move once."""
+    if "shuffled" in source:
+        return arm in {"prototypes, both, mixer", "LatteCLIP, towers at 1e-4"}
+    return not (arm == "LatteCLIP, towers at 1e-7" and source == "simulated")
+
+
 def run_seed(name: str, seed: int, part: str) -> list[dict[str, Any]]:
     """All figures of one seed, as rows."""
     prepared = prepare(open_data(name), resolve("tiny", device="cpu"), quiet=True)
@@ -148,7 +156,7 @@ def run_seed(name: str, seed: int, part: str) -> list[dict[str, Any]]:
             warnings.simplefilter("ignore")  # images outside the pile have no caption
             given = add_captions(prepared, images, groups)
         for arm, method in CAPTIONED.items():
-            if "shuffled" in source and arm not in {"prototypes, both, mixer", "LatteCLIP, towers at 1e-4"}:
+            if not wanted(arm, source):
                 continue
             add(arm, source, method, given, seconds)
     return rows

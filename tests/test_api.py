@@ -107,7 +107,7 @@ def test_unlabeled_images_and_names(folder: Path, tmp_path: Path) -> None:
         shutil.copy(path, flat / f"{i}.png")
     run = api.fit_run(flat, backbone="tiny", classes=["zero", "one", "seven"], quiet=True)
     assert run.classifier.card["method"] == "auto"
-    assert run.classifier.card["picked"] == "ZeroShot"
+    assert run.classifier.card["picked"] == "Transductive"
     assert run.evaluation is None
     page = api.fit_report(run, tmp_path / "out").read_text(encoding="utf-8")
     assert "Least certain" in page

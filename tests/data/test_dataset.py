@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from clipwright.core.errors import DataError, UsageError
 from clipwright.data import Dataset, manifest, open_data
-from clipwright.data.dataset import SCHEMA, column, numbers, split_array, strings
+from clipwright.data.dataset import SCHEMA, Split, column, numbers, split_array, strings
 
 Plant = Callable[..., Path]
 
@@ -45,9 +45,10 @@ def test_rows_counts_and_labels(data: Dataset) -> None:
 def test_shots_are_drawn_from_real_rows_where_there_are_any(data: Dataset) -> None:
     assert data.is_training.tolist() == [True, False, True, True]
     place = data.table.schema.get_field_index("split")
+    mixed: list[Split] = ["train", "generated", "test", "generated"]
+    alone: list[Split] = ["generated"] * 4
     some, all_ = (
-        replace(data, table=data.table.set_column(place, "split", split_array(splits)))
-        for splits in (np.array(["train", "generated", "test", "generated"]), np.array(["generated"] * 4))
+        replace(data, table=data.table.set_column(place, "split", split_array(splits))) for splits in (mixed, alone)
     )
     assert some.is_generated.tolist() == [False, True, False, True]
     assert some.is_training.tolist() == [True, False, False, False]

@@ -159,7 +159,8 @@ class Bench:
         task = self.prepared.granting(self._task[1], job.arm.method)
         requirements = job.arm.method.requires()
         wants = requirements.needs | requirements.optional
-        if Need.UNLABELED in wants:
+        # Where they are optional they stand in for labels: beside labels they are neither given nor counted.
+        if Need.UNLABELED in requirements.needs or (Need.UNLABELED in wants and not job.shots):
             task = replace(task, unlabeled=self.prepared.rows(self._unlabeled(job)))
         if Need.QUERY in wants:
             task = replace(task, query=self.test(job.draw)[1])
