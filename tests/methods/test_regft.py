@@ -19,7 +19,7 @@ from clipwright.methods.example import Example, example
 from clipwright.methods.regft import RegFT
 from clipwright.methods.regft_fit import Merging, Tuning, default_rate, tune
 from clipwright.methods.zero_shot import ZeroShot
-from clipwright.task import Need, Task
+from clipwright.task import Need, Task, TextFeatures
 from clipwright.training.full_batch import full_batch_backward
 from clipwright.training.regularisers import covariance_loss, variance_loss
 
@@ -181,6 +181,23 @@ def test_batches_of_one() -> None:
         RegFT(**QUICK).fit(one.task)
     fitted = RegFT(variance=0, covariance=0, **QUICK).fit(one.task)
     assert np.isfinite(fitted.trace.losses).all()
+
+
+def test_descriptions_can_be_the_start() -> None:
+    made = case()
+    assert made.task.text is not None
+    more = dataclasses.replace(made.task.text, kind="description", x=made.task.text.x.flip(1))
+    both = TextFeatures(
+        torch.cat([made.task.text.x, more.x]),
+        torch.cat([made.task.text.classes, more.classes]),
+        kind=(*made.task.text.kind, *more.kind),
+    )
+    task = dataclasses.replace(made.task, text=both)
+    fitted = RegFT(kinds=("description",), alpha=0, **QUICK).fit(task)
+    weight = fitted.head.state_dict()["weight"]
+    torch.testing.assert_close(weight, task.logit_scale * unit_rows(more.classifier()).float())
+    plain = RegFT(alpha=0, **QUICK).fit(task).head.state_dict()["weight"]
+    torch.testing.assert_close(plain, start_of(made.task))
 
 
 def test_micro_batches_change_nothing() -> None:

@@ -11,9 +11,10 @@ from clipwright.core.errors import NeedsError
 from clipwright.core.tensors import unit_rows
 from clipwright.fitted import Fitted
 from clipwright.heads.linear import LinearHead
-from clipwright.methods.base import Method, Requirements, Tags, class_texts, require_labels
+from clipwright.methods.base import Method, Requirements, Tags, require_labels
 from clipwright.methods.merge_choice import GRID, best_alpha
 from clipwright.methods.regft_fit import Merging, Tuning, held_out_scores, split_real, tune
+from clipwright.methods.text_means import rows_of
 from clipwright.task import Access, AveragingRule, Need, Task
 from clipwright.training.full_batch import Precision
 
@@ -55,7 +56,9 @@ class RegFT(Method):
         freeze_statistics: keep the running statistics of batch norms, which generated images would shift.
         low_rank: rank of updates that are trained in the place of the tower's weights, 0 = train the weights.
         recipe: how views are made for training, as extraction has it; None = the clean view.
-        averaging: how the prompts of a class become one vector.
+        kinds: kinds of texts that the classifier starts from: ``template``, or others that a bank has, such as
+            ``description`` (published: CuPL's); a class without any starts from its name or prompt templates.
+        averaging: how the texts of a class become one vector.
         merge: ``mean``, or ``fisher``: means weighted by the Fisher information of both ends on the training images.
         micro_batch_size: images embedded at a time; fewer need less memory and give the same gradient. None = all.
         precision: what the tower computes in: ``auto`` (bfloat16 on a GPU that has it), ``fp32`` or ``bf16``.
@@ -89,6 +92,7 @@ class RegFT(Method):
     freeze_statistics: bool = True
     low_rank: Annotated[int, Field(ge=0)] = 0
     recipe: str | None = "crop(0.9,1)"
+    kinds: tuple[str, ...] = ("template",)
     averaging: AveragingRule = "mean_unit_renorm"
     merge: Literal["mean", "fisher"] = "mean"
     micro_batch_size: Annotated[int, Field(ge=1)] | None = None
@@ -119,7 +123,8 @@ class RegFT(Method):
         assert rows is not None  # noqa: S101 - checked
         trace = self.trace(task)
         with trace.timed():
-            start = task.logit_scale * unit_rows(class_texts(task, self.averaging)).float()
+            texts = rows_of(task, self.kinds, trace).classifier(self.averaging)
+            start = task.logit_scale * unit_rows(texts).float()
             tuning = Tuning.of(self, task, rows)
             tuned = tune(tuning, start)
             merging = Merging(tuning, tuned, fisher=self.merge == "fisher")
