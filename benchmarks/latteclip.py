@@ -3,7 +3,8 @@
 Two comparisons, each in one run with the same values, threads and precision; and a measurement where asked for.
 
 Mixing: pseudo-labels, margins, mixes and new prototypes of one batch (B = D = 512, C = 100), from stored features,
-against `baselines/latteclip.py`: image by image, and with only the look-ups by name done image by image.
+against `baselines/latteclip.py`: image by image, and with only the look-ups by name done image by image. Once with the
+gradient that training takes of it, from targets to texts, and once without, as prototypes alone are moved.
 
 Texts: what the text tower of a step encodes, forward only, with random weights. The released loop encodes 4 x B texts
 of 77 tokens: a class prompt for either label of each image, its caption, a group caption. Ours are the unique ones of
@@ -53,6 +54,9 @@ WORDS = re.findall(
 )
 
 
+_SLOPE = 0.5 + torch.arange(WIDTH) / WIDTH  # of a loss with respect to each target
+
+
 def timed(work: Callable[[], T], device: str) -> tuple[float, T]:
     clock = time.process_time if device == "cpu" else time.perf_counter
     start = clock()
@@ -78,46 +82,73 @@ def made_batch(device: str) -> dict[str, torch.Tensor]:
     return {name: values.to(device) for name, values in made.items()}
 
 
-@torch.inference_mode()
-def step(made: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The prototypes after one step from the class texts."""
-    prototypes = made["texts"]
+def step(made: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The prototypes after one step from the class texts, and the targets of both branches."""
+    prototypes = made["prototypes"]
     captions = [Captions(made["image"]), Captions(made["group"])]
     labels = cosines(made["images"], prototypes).argmax(1), made["once"]
     pair = branches(labels, made["texts"], (captions, captions), prototypes, alpha=0.01, snapshot=prototypes)
-    return moved_prototypes(prototypes, *sums_and_counts(pair, CLASSES))
+    targets = torch.stack([branch.targets for branch in pair]) if made["texts"].requires_grad else prototypes
+    return moved_prototypes(prototypes, *sums_and_counts(pair, CLASSES)), targets
 
 
-def mixing(device: str, repeats: int) -> None:
+def with_gradients(way: Callable[[], tuple[Any, torch.Tensor]], leaves: list[torch.Tensor]) -> Any:
+    """A step and what training needs of it: the gradient of a loss of the targets with respect to the texts."""
+    for leaf in leaves:
+        leaf.grad = None
+    new, targets = way()
+    torch.autograd.backward((targets * _SLOPE.to(targets.device)).sum())
+    return new
+
+
+@torch.inference_mode()
+def alone(way: Callable[[], tuple[Any, torch.Tensor]], leaves: list[torch.Tensor]) -> Any:
+    """A step without gradients."""
+    del leaves
+    return way()[0]
+
+
+def mixing(device: str, repeats: int, *, trained: bool) -> None:
     from benchmarks.baselines import latteclip as baseline
 
     made = made_batch(device)
+    made["prototypes"] = made["texts"].clone()
+    leaves = [made[name] for name in ("texts", "image", "group")]
+    for leaf in leaves:
+        leaf.requires_grad_(trained)
     names = [f"class {c}" for c in range(CLASSES)]
-    table = dict(zip(names, made["texts"], strict=True))
     once = [names[c] for c in made["once"].tolist()]
-    given = baseline.Batch(made["images"], once, (made["image"], made["group"])), table, table, table
-    ways: dict[str, Callable[[], Any]] = {
-        "image by image": partial(baseline.by_sample, *given),
-        "look-ups image by image": partial(baseline.by_batch, *given),
-    }
-    ours_of = partial(step, made)
+    fixed = dict(zip(names, made["prototypes"].unbind(), strict=True))
+    batch = baseline.Batch(made["images"], once, (made["image"], made["group"]))
+
+    def theirs_of(way: Callable[..., Any]) -> Callable[[], Any]:
+        return lambda: way(batch, dict(zip(names, made["texts"].unbind(), strict=True)), fixed, fixed)
+
+    ways = {"image by image": theirs_of(baseline.by_sample), "look-ups image by image": theirs_of(baseline.by_batch)}
+    run = with_gradients if trained else alone
+    ours_of = partial(run, partial(step, made), leaves)
     ours_of()
     for name, way in ways.items():
-        way()
+        whole = partial(run, way, leaves)
+        whole()
+        slopes = [leaf.grad.clone() for leaf in leaves if leaf.grad is not None]
+        ours_of()
+        again = [leaf.grad for leaf in leaves if leaf.grad is not None]
+        gap = max([float((a - b).abs().max()) for a, b in zip(again, slopes, strict=True)], default=0.0)
         slow, fast = [], []
         for _ in range(repeats):  # in turns, so that both meet the machine in the same state
-            seconds, theirs = timed(way, device)
+            seconds, theirs = timed(whole, device)
             slow.append(seconds)
             for _ in range(5):
                 seconds, ours = timed(ours_of, device)
                 fast.append(seconds)
         apart = float((torch.stack([theirs[n] for n in names]) - ours).abs().max())
         ratio = f"{median(slow) / median(fast):.1f} times as fast (best runs {min(slow) / min(fast):.1f})"
+        what = "mixing and its gradient" if trained else "mixing"
         print(
-            f"mixing, {name}: {1e3 * median(slow):.1f} ms, clipwright {1e3 * median(fast):.2f} ms: {ratio}; "
-            f"prototypes differ by {apart:.1g}"
+            f"{what}, {name}: {1e3 * median(slow):.1f} ms, clipwright {1e3 * median(fast):.2f} ms: {ratio}; "
+            f"prototypes differ by {apart:.1g}, gradients by {gap:.1g}"
         )
-    print(f"wanted: at least {GOAL} times, against loops over images")
 
 
 def step_texts(images: int, classes: int, rng: np.random.Generator) -> list[str]:
@@ -255,7 +286,9 @@ def main() -> None:
         accuracy(options.accuracy, options.draws)
         return
     print(f"B = D = {BATCH}, C = {CLASSES}, {options.device}, {options.threads} thread(s), float32")
-    mixing(options.device, options.repeats)
+    for trained in (True, False):
+        mixing(options.device, options.repeats, trained=trained)
+    print(f"wanted: at least {GOAL} times, against loops over images")
     if options.texts:
         texts(options.device, options.texts, options.architecture)
 

@@ -51,9 +51,10 @@ def _means(prototypes: Table, collected: dict[str, list[torch.Tensor]]) -> Table
     return new
 
 
-@torch.inference_mode()
-def by_sample(batch: Batch, class_texts: Table, prototypes: Table, snapshot: Table, alpha: float = 0.01) -> Table:
-    """The prototypes after a step.
+def by_sample(
+    batch: Batch, class_texts: Table, prototypes: Table, snapshot: Table, alpha: float = 0.01
+) -> tuple[Table, torch.Tensor]:
+    """The prototypes after a step, and the (2, B, D) targets of both branches; gradients reach the texts.
 
     Args:
         batch: images, labels and captions.
@@ -64,26 +65,34 @@ def by_sample(batch: Batch, class_texts: Table, prototypes: Table, snapshot: Tab
     """
     reference = torch.stack(list(snapshot.values()))
     collected: dict[str, list[torch.Tensor]] = {}
+    targets: list[torch.Tensor] = []
     for labels in (_now(batch.images, prototypes), batch.once):
         for i, name in enumerate(labels):
             texts = torch.stack([class_texts[name], *(caption[i] for caption in batch.captions)])
-            weights = _margins(texts, reference)
+            with torch.no_grad():
+                weights = _margins(texts, reference)
             mixed = (weights / weights.sum()) @ texts
-            collected.setdefault(name, []).append(torch.lerp(prototypes[name], mixed, alpha))
-    return _means(prototypes, collected)
+            targets.append(torch.lerp(prototypes[name], mixed, alpha))
+            collected.setdefault(name, []).append(targets[-1].detach())
+    return _means(prototypes, collected), torch.stack(targets).view(2, len(batch.once), -1)
 
 
-@torch.inference_mode()
-def by_batch(batch: Batch, class_texts: Table, prototypes: Table, snapshot: Table, alpha: float = 0.01) -> Table:
+def by_batch(
+    batch: Batch, class_texts: Table, prototypes: Table, snapshot: Table, alpha: float = 0.01
+) -> tuple[Table, torch.Tensor]:
     """As `by_sample`, with the whole batch at once wherever no class name is looked up."""
     reference = torch.stack(list(snapshot.values()))
-    of_captions = [_margins(caption, reference) for caption in batch.captions]
+    with torch.no_grad():
+        of_captions = [_margins(caption, reference) for caption in batch.captions]
     collected: dict[str, list[torch.Tensor]] = {}
+    targets: list[torch.Tensor] = []
     for labels in (_now(batch.images, prototypes), batch.once):
         own = torch.stack([class_texts[name] for name in labels])
-        weights = [_margins(own, reference), *of_captions]
+        with torch.no_grad():
+            weights = [_margins(own, reference), *of_captions]
         total = sum(w[:, None] * text for w, text in zip(weights, (own, *batch.captions), strict=True))
         mixed = total / torch.stack(weights).sum(0)[:, None]
         for row, name in zip(mixed.unbind(), labels, strict=True):
-            collected.setdefault(name, []).append(torch.lerp(prototypes[name], row, alpha))
-    return _means(prototypes, collected)
+            targets.append(torch.lerp(prototypes[name], row, alpha))
+            collected.setdefault(name, []).append(targets[-1].detach())
+    return _means(prototypes, collected), torch.stack(targets).view(2, len(batch.once), -1)
