@@ -225,6 +225,15 @@ def test_version_1_loads_for_ever(features: Features) -> None:
     np.testing.assert_allclose(found.predict_proba(features), expected, rtol=1e-6)
 
 
+def test_a_folder_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "tower").mkdir()
+    (tmp_path / "tower" / "mine.jpg").write_bytes(b"x")
+    (tmp_path / "tower" / "tower-1.safetensors").write_bytes(b"x")
+    small().save(tmp_path)
+    small().save(tmp_path, overwrite=True)
+    assert sorted(p.name for p in (tmp_path / "tower").iterdir()) == ["mine.jpg", "tower-1.safetensors"]
+
+
 def test_a_prompt_travels_with_the_head(tmp_path: Path) -> None:
     prompt = torch.randn(4, 8)
     head = ScaleHead(torch.ones(1, 3), torch.zeros(3))

@@ -79,6 +79,13 @@ def test_in_between_every_tensor_is_the_mean(state: Mapping[str, torch.Tensor], 
     assert merged.card["merged"]["alpha"] == 0.3
 
 
+def test_what_either_end_learned_from_is_remembered() -> None:
+    base, tuned = made(1), made(2)
+    base.support_contents, tuned.support_contents = ("a" * 16,), ("b" * 16, "a" * 16)
+    assert merge(base, tuned, 0.5).support_contents == ("a" * 16, "b" * 16)
+    assert merge(base, tuned, 0.5).device == "cpu"
+
+
 def test_classes_are_matched_by_name(images: list[np.ndarray]) -> None:
     base, tuned = made(1), made(2, names=("c", "a", "b"))
     half = merge(base, tuned, 0.5)

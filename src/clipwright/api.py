@@ -270,7 +270,7 @@ def merge_curve(
     alphas: Sequence[float],
     data: Source | Sequence[Source],
     *,
-    statistics: Dataset | None = None,
+    statistics: Source | None = None,
     device: str | None = None,
     quiet: bool = False,
 ) -> list[dict[str, Any]]:

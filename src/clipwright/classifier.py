@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from PIL import Image
 from clipwright import __version__
 from clipwright.backbones import resolve
 from clipwright.backbones.endpoint import DEFAULT_TEMPLATE, EndpointBackbone
+from clipwright.backbones.saving import NOTE_FILE, TUNED, saved_library
 from clipwright.core.atomic import write_bytes, write_json
 from clipwright.core.errors import BackboneError, DataError, FormatError, UsageError
 from clipwright.data.dataset import UnreadableImageError
@@ -130,14 +131,14 @@ class Classifier:
                 "this classifier was fitted on ready-made features and has no backbone: give it features, not images."
             )
         if self._ref is None or (device is not None and device != self._device):
-            ref = _checked(self.backbone, device or self._device)
+            ref = checked(self.backbone, device or self._device)
             self._ref, self._device = ref if self.fitted.tower is None else self._tuned(ref), device or self._device
         return self._ref
 
     def second_ref(self) -> BackboneRef | None:
         """The second backbone that the head takes features of, checked to be the same; None where it takes none."""
         if self._second_ref is None and self.second is not None:
-            self._second_ref = _checked(self.second, self._device)
+            self._second_ref = checked(self.second, self._device)
         return self._second_ref
 
     def _tuned(self, ref: BackboneRef) -> BackboneRef:
@@ -145,6 +146,11 @@ class Classifier:
 
         assert self.fitted.tower is not None  # noqa: S101 - the caller looked
         return TunedRef(ref, self.fitted.tower)
+
+    @property
+    def device(self) -> str | None:
+        """Where the backbone is to run; None = the best there is."""
+        return self._device
 
     @property
     def asks(self) -> bool:
@@ -322,11 +328,14 @@ class Classifier:
         manifest = {"kind": KIND, "format": version, "clipwright": __version__, "weights": weights, "sha256": sha}
         write_json(folder / _MANIFEST, manifest | tower | self.describe())
         kept = {weights, tower.get("tower", "")}
-        for stale in (*folder.glob("head-*.safetensors"), *folder.glob(f"{TOWER}/tower-*.safetensors")):
+        mine = folder.glob(f"{TOWER}/tower-*.safetensors") if _is_tuned(folder / TOWER) else ()
+        for stale in (*folder.glob("head-*.safetensors"), *mine):
             if stale.name not in kept:
                 stale.unlink(missing_ok=True)
-        if not tower:
-            shutil.rmtree(folder / TOWER, ignore_errors=True)
+        if not tower and _is_tuned(folder / TOWER):
+            (folder / TOWER / NOTE_FILE).unlink(missing_ok=True)
+            with suppress(OSError):  # something of the user's own lies there too
+                (folder / TOWER).rmdir()
         return folder
 
     def _save_tower(self, folder: Path) -> dict[str, str]:
@@ -390,12 +399,20 @@ class Classifier:
         )
 
 
+def _is_tuned(folder: Path) -> bool:
+    """Whether a folder is one that a changed tower was saved to."""
+    try:
+        return saved_library(folder) == TUNED
+    except FormatError:
+        return False
+
+
 def _plain(described: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """A backbone's description as its JSON reads."""
     return None if described is None else dict(json.loads(json.dumps(dict(described))))
 
 
-def _checked(described: Mapping[str, Any], device: str | None) -> BackboneRef:
+def checked(described: Mapping[str, Any], device: str | None) -> BackboneRef:
     """The backbone of a description, refused where its weights or its preprocessing have become others."""
     # The decoder and the dtype may differ: they move features by rounding, not by meaning.
     ref = resolve(described["spec"], device=device)

@@ -106,7 +106,8 @@ class Fitted:
     out_of_fold: OutOfFold | None = None
 
     def __post_init__(self) -> None:
-        parts = {**self.head.state_dict(), "the answers to the query": self.query_logits}
+        changed = {} if self.tower is None else self.tower.flat()
+        parts = {**self.head.state_dict(), **changed, "the answers to the query": self.query_logits}
         for name, tensor in parts.items():
             if tensor is not None and tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
                 raise DataError(f"the fit came out as NaN or infinity ({name}): look for broken rows in the features.")

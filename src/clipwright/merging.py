@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from clipwright.backbones import resolve
 from clipwright.backbones.loaded import TowerBackbone
-from clipwright.classifier import Classifier
+from clipwright.classifier import Classifier, checked
 from clipwright.core.errors import DataError, UsageError
-from clipwright.data.dataset import Dataset
+from clipwright.data import open_data
+from clipwright.data.dataset import Dataset, UnreadableImageError
 from clipwright.fitted import Fitted, FitTrace
 from clipwright.heads.linear import LinearHead
 from clipwright.protocol.evaluation import Evaluation
@@ -88,7 +91,7 @@ class Ends:
 
     def _backbone(self) -> TowerBackbone:
         assert self.base.backbone is not None  # noqa: S101 - checked
-        backbone = resolve(self.base.backbone["spec"]).load()
+        backbone = checked(self.base.backbone, self.base.device).load()
         assert isinstance(backbone, TowerBackbone)  # noqa: S101 - what a changed tower belongs to
         return backbone
 
@@ -109,16 +112,23 @@ class Ends:
         sources = images.table["source"].to_pylist()
 
         def batches() -> Any:
-            for start in range(0, len(sources), _EMBEDDED):
-                part = [backbone.pixels(reader.read(s).image) for s in sources[start : start + _EMBEDDED]]
-                yield torch.stack([torch.from_numpy(p) for p in part])
+            parts = -(-len(sources) // _EMBEDDED)
+            for rows in torch.arange(len(sources)).tensor_split(parts):  # evenly: batch norms count all the same
+                pixels = []
+                for row in rows.tolist():
+                    with suppress(UnreadableImageError):
+                        pixels.append(torch.from_numpy(backbone.pixels(reader.read(sources[row]).image)))
+                if pixels:
+                    yield torch.stack(pixels)
 
         reestimate_batch_norm(module, batches())
         found = module.state_dict()
         return {n: found[n].detach().cpu().clone() if _STATISTICS in n else t for n, t in tensors.items()}
 
 
-def merge(base: Classifier, tuned: Classifier, alpha: float, *, statistics: Dataset | None = None) -> Classifier:
+def merge(
+    base: Classifier, tuned: Classifier, alpha: float, *, statistics: Dataset | str | Path | None = None
+) -> Classifier:
     """``(1 - alpha) * base + alpha * tuned``, tensor by tensor of image tower and linear classifier.
 
     Source: WiSE-FT (Wortsman et al., CVPR 2022). A classifier's scale counts as part of its weights.
@@ -128,7 +138,8 @@ def merge(base: Classifier, tuned: Classifier, alpha: float, *, statistics: Data
         tuned: one of the same classes and backbone, such as a fit of RegFT with alpha = 1.
         alpha: 0 gives the logits of `base`, 1 those of `tuned`, to the bit.
         statistics: images on which the statistics of batch norms are estimated anew, where the tuning changed them;
-            the means of two networks' statistics are not the statistics of the mixed network.
+            the means of two networks' statistics are not the statistics of the mixed network. A test split is left
+            out, and no label is looked at.
 
     Returns:
         A classifier without a temperature, unless alpha is 0 or 1.
@@ -137,7 +148,7 @@ def merge(base: Classifier, tuned: Classifier, alpha: float, *, statistics: Data
         DataError: the two don't belong together.
         UsageError: alpha is not in [0, 1].
     """
-    return merge_ends(Ends.of(base, tuned), alpha, statistics=statistics)
+    return merge_ends(Ends.of(base, tuned), alpha, statistics=_images(statistics, base.class_names))
 
 
 def merge_ends(ends: Ends, alpha: float, *, statistics: Dataset | None = None) -> Classifier:
@@ -162,7 +173,10 @@ def merge_ends(ends: Ends, alpha: float, *, statistics: Dataset | None = None) -
     trace = FitTrace(
         chosen={"alpha": alpha}, how={"alpha": "user"}, labels_per_class=ends.tuned.fitted.trace.labels_per_class
     )
-    return _like(ends.base, Fitted(head, tower=update, trace=trace), ends.base.class_names, card=_card(ends, alpha))
+    merged = _like(ends.base, Fitted(head, tower=update, trace=trace), ends.base.class_names, card=_card(ends, alpha))
+    both = (*ends.base.support_contents, *ends.tuned.support_contents)
+    merged.support_contents = tuple(dict.fromkeys(both))
+    return merged
 
 
 def averages_statistics(base: Classifier, tuned: Classifier) -> bool:
@@ -178,7 +192,7 @@ def merge_curve(
     data: Sequence[Dataset],
     measure: Callable[[Classifier, Dataset], Evaluation],
     *,
-    statistics: Dataset | None = None,
+    statistics: Dataset | str | Path | None = None,
 ) -> list[dict[str, Any]]:
     """Accuracy of merges on labelled data.
 
@@ -195,14 +209,29 @@ def merge_curve(
     Returns:
         rows with alpha, data, n, accuracy, low and high (95 % interval over images), fractions.
     """
-    ends, rows = Ends.of(base, tuned), []
+    ends, rows, images = Ends.of(base, tuned), [], _images(statistics, base.class_names)
     for alpha in alphas:
-        merged = merge_ends(ends, alpha, statistics=statistics)
+        merged = merge_ends(ends, alpha, statistics=images)
         for dataset in data:
             found = measure(merged, dataset)
             figures = {"n": found.n, "accuracy": found.top1, "low": found.low, "high": found.high}
             rows.append({"alpha": alpha, "data": dataset.name, **figures})
     return rows
+
+
+def _images(given: Dataset | str | Path | None, class_names: Sequence[str]) -> Dataset | None:
+    """Images that need no labels, without those of a test split."""
+    if given is None:
+        return None
+    if isinstance(given, Dataset):
+        found = given
+    else:
+        try:
+            found = open_data(given)
+        except DataError:  # a folder of images brings no class names
+            found = open_data(given, list(class_names), labels=False)
+    inside = np.flatnonzero(found.splits != "test")
+    return found.take(inside) if len(inside) else found
 
 
 def _reordered(head: nn.Module, order: torch.Tensor) -> LinearHead:
@@ -242,4 +271,5 @@ def _like(
         temperature=temperature,
         card=made.card if card is None else card,
         support_contents=contents,
+        device=made.device,
     )

@@ -9,6 +9,7 @@ import pytest
 from tests.synthetic.scripted import ScriptedServer, failed
 from tests.synthetic.viewer import photos, viewer
 
+import clipwright
 from clipwright.cli.app import run
 from clipwright.synthetic.captions import read_captions
 
@@ -56,6 +57,13 @@ def test_phrases_are_the_default_and_zero_shot_says_what_belongs_together(capsys
     assert "holds a run with another data" in capsys.readouterr().err
 
 
+def test_captions_that_python_made_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    clipwright.caption("photos", "said", classes="names.txt", backbone="tiny", groups=2, quiet=True)
+    wanted = ["caption", "photos", "--classes", "names.txt", "--backbone", "tiny", "--out", "said", "--groups", "2"]
+    assert run([*wanted, "--json", "--quiet"]) == 0
+    assert json.loads(capsys.readouterr().out)["made"] == 0
+
+
 def test_a_server_captions_and_its_failures_are_one_sentence(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,8 +91,8 @@ def test_missing_images_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["caption", "photos", "--classes", "names.txt", "--backbone", "tiny", "--out", "said"]) == 0
     told = capsys.readouterr()
     assert "Missing: red-0.png (this is not an image in a format that can be read)" in told.out
-    assert "Warning: 1 image can't be read: 'red-0.png'" in told.err
-    assert "can't be read" in Path("said/log.txt").read_text()
+    assert "Warning: 1 image can't be captioned: 'red-0.png'" in told.err
+    assert "can't be captioned" in Path("said/log.txt").read_text()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 
 from clipwright import Classifier, open_data
 from clipwright.cli.app import run
-from clipwright.cli.fit import fingerprint
+from clipwright.cli.fit import WORK, fingerprint
 
 pytestmark = pytest.mark.slow
 
@@ -170,7 +170,7 @@ def test_a_killed_search_goes_on(digits_folder: Path, tmp_path: Path) -> None:
     command += ["--method", "CraFT", "--set", "budget=1200", "--quiet", "--out"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     subprocess.run([*command, str(whole)], check=True, capture_output=True)
-    state = killed / "work" / "craft.safetensors"
+    state = killed / WORK / "craft.safetensors"
     with subprocess.Popen([*command, str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         while running.poll() is None and not state.exists():
             time.sleep(0.01)

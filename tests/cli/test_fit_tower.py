@@ -13,6 +13,7 @@ import torch
 
 from clipwright.classifier import Classifier
 from clipwright.cli.app import run
+from clipwright.cli.fit import WORK
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:the embedded model")]
 TUNED = ["--method", "RegFT", "--set", "batch_size=20", "--set", "alpha=1"]
@@ -32,7 +33,7 @@ def test_a_killed_training_goes_on(made: Path, tmp_path: Path) -> None:
     command += ["--set", "epochs=12", "--device", "cpu", "--quiet", "--out"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     subprocess.run([*command, str(whole)], check=True, capture_output=True)
-    state = killed / "work" / "regft.safetensors"
+    state = killed / WORK / "regft.safetensors"
     with subprocess.Popen([*command, str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         while running.poll() is None and not state.exists():
             time.sleep(0.01)

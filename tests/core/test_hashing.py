@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipwright.core.hashing import digest_file, digest_json
+from clipwright.core.hashing import digest_file, digest_json, sampled_digest
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
@@ -45,3 +45,20 @@ def test_files_of_any_size(tmp_path: Path, size: int) -> None:
     data = bytes(range(256)) * (size // 256 + 1)
     (tmp_path / "file").write_bytes(data[:size])
     assert digest_file(tmp_path / "file") == hashlib.sha256(data[:size]).hexdigest()
+
+
+def test_a_sampled_digest_sees_the_size_and_some_of_the_bytes(tmp_path: Path) -> None:
+    small, large = tmp_path / "small", tmp_path / "large"
+    small.write_bytes(b"abc")
+    first = sampled_digest(small)
+    small.write_bytes(b"abd")
+    assert sampled_digest(small) != first
+    blob = bytearray(40 << 20)
+    large.write_bytes(blob)
+    whole = sampled_digest(large)
+    assert sampled_digest(large) == whole
+    blob[0] = 1
+    large.write_bytes(blob)
+    assert sampled_digest(large) != whole
+    small.write_bytes(b"")
+    assert sampled_digest(small) != first

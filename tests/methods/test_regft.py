@@ -17,7 +17,7 @@ from clipwright.heads.linear import LinearHead
 from clipwright.methods.conformance import seen
 from clipwright.methods.example import Example, example
 from clipwright.methods.regft import RegFT
-from clipwright.methods.regft_fit import Merging, Tuning, default_rate, tune
+from clipwright.methods.regft_fit import Merging, Tuning, chunks, default_rate, tune
 from clipwright.methods.zero_shot import ZeroShot
 from clipwright.task import Need, Task, TextFeatures
 from clipwright.training.full_batch import full_batch_backward
@@ -144,6 +144,29 @@ def test_real_labels_choose_and_are_not_trained_on() -> None:
     assert one.trace.curve["score"] != other.trace.curve["score"]
 
 
+def test_labels_that_chose_are_counted() -> None:
+    made = case(Need.VALIDATION)
+    fitted = RegFT(alpha="labels", **QUICK).fit(made.task)
+    assert fitted.trace.labels_per_class == (8,) * 5
+
+
+def test_one_unlabeled_image_is_too_few() -> None:
+    task = case(Need.UNLABELED).task
+    assert task.unlabeled is not None
+    with pytest.raises(NeedsError, match="too few images to choose alpha on"):
+        RegFT(alpha="unlabeled", **QUICK).fit(dataclasses.replace(task, unlabeled=task.unlabeled[:1]))
+
+
+def test_parts_are_as_even_as_can_be() -> None:
+    assert [len(part) for part in chunks(65)] == [33, 32]
+    assert torch.equal(torch.cat(chunks(200)), torch.arange(200))
+    assert chunks(0) == []
+
+
+def test_a_frozen_tower_gets_no_low_rank_updates() -> None:
+    assert RegFT(train="head", low_rank=2, alpha=1, **QUICK).fit(case().task).tower is None
+
+
 def test_nothing_to_choose_on_is_said() -> None:
     with pytest.raises(NeedsError, match="chooses on real labelled images beside the generated ones"):
         RegFT(alpha="labels", **QUICK).fit(case().task)
@@ -231,6 +254,18 @@ def test_killed_and_started_again_it_ends_the_same(at: int, tmp_path: Path, monk
     found = method.fit(task).head.state_dict()
     assert all(torch.equal(found[n], t) for n, t in expected.items())
     assert not list(tmp_path.iterdir())
+
+
+def test_other_images_of_the_same_names_are_trained_on_anew(tmp_path: Path) -> None:
+    made = case()
+    assert made.task.support is not None
+    first = Tuning.of(RegFT(), dataclasses.replace(made.task, workspace=tmp_path), made.task.support)
+    changed = dataclasses.replace(made.task.support, x=made.task.support.x + 0.1)
+    second = Tuning.of(RegFT(), dataclasses.replace(made.task, workspace=tmp_path), changed)
+    digests = [tuning.checkpoint(start_of(made.task)) for tuning in (first, second)]
+    assert digests[0] is not None
+    assert digests[1] is not None
+    assert digests[0].digest != digests[1].digest
 
 
 def test_another_fit_does_not_go_on_from_it(tmp_path: Path) -> None:

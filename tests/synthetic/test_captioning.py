@@ -236,7 +236,7 @@ def test_unreadable_images_are_listed_and_others_go_on(data: Dataset, tmp_path: 
         assert set(done.captions.problems) == set(done.captions.missing)
         assert [row["id"] for row in done.summary["missing"]] == done.captions.missing
         assert "damaged or cut short" in done.captions.problems["red-0.png"]
-        assert "3 images can't be read" in done.warnings[0]
+        assert "3 images can't be captioned" in done.warnings[0]
         assert done.summary["there"] == 0
         lost = [e for e in done.captions.groups if "red-1.png" in e.group.members]
         assert all(entry.caption is None for entry in lost)
@@ -263,15 +263,67 @@ def test_copies_are_captioned_once_and_ids_must_be_unique(data: Dataset, tmp_pat
 
 def test_a_changed_image_is_captioned_again_and_a_new_one_is_added(data: Dataset, tmp_path: Path) -> None:
     with ScriptedServer(viewer) as server:
-        by_server(data, tmp_path / "out", server.base_url)
+        first = by_server(data, tmp_path / "out", server.base_url).captions
         Image.new("RGB", (9, 9), COLOURS["green"]).save(tmp_path / "photos" / "red-0.png")
         Image.new("RGB", (9, 9), COLOURS["blue"]).save(tmp_path / "photos" / "blue-7.png")
         done = by_server(open_data(tmp_path / "photos", list(COLOURS)), tmp_path / "out", server.base_url)
     assert done.captions is not None
     assert str(done.captions.text("red-0.png")).startswith("green")
     assert str(done.captions.text("blue-7.png")).startswith("blue")
-    changed = sum("red-0.png" in entry.group.members for entry in done.captions.groups)
-    assert done.summary["made"] == 2 + changed
+    assert first is not None
+    old = {(entry.group.class_index, *entry.group.members) for entry in first.groups}
+    now = [(entry.group.class_index, *entry.group.members) for entry in done.captions.groups]
+    assert any("blue-7.png" in group for group in now)
+    fresh = [group for group in now if group not in old or "red-0.png" in group]
+    assert done.summary["made"] == 2 + len(fresh) < 2 + len(now)
+
+
+def test_a_folder_with_nothing_but_its_table_keeps_its_captions(data: Dataset, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with ScriptedServer(viewer) as server:
+        first = by_server(data, out, server.base_url).captions
+        for journal in out.glob("*.jsonl"):
+            journal.unlink()
+        Image.new("RGB", (9, 9), COLOURS["blue"]).save(tmp_path / "photos" / "blue-7.png")
+        done = by_server(open_data(tmp_path / "photos", list(COLOURS)), out, server.base_url)
+    assert first is not None
+    assert done.captions is not None
+    assert all(done.captions.text(name) == first.text(name) for name in first.ids)
+    assert done.captions.missing == []
+
+
+def test_captions_of_images_stay_where_groups_alone_are_asked_for(data: Dataset, tmp_path: Path) -> None:
+    with ScriptedServer(viewer) as server:
+        first = by_server(data, tmp_path / "out", server.base_url).captions
+        done = by_server(data, tmp_path / "out", server.base_url, images=False, groups=4)
+    assert first is not None
+    assert done.captions is not None
+    assert dict(done.captions.images) == dict(first.images)
+    assert len(done.captions.groups) > len(first.groups)
+
+
+def test_a_picture_that_is_refused_ends_nothing(data: Dataset, tmp_path: Path) -> None:
+    def script(request: dict[str, Any], number: int) -> Response:
+        text = caption(request)
+        return failed(400, "this picture is against our policy") if text.startswith("red") else viewer(request, number)
+
+    with ScriptedServer(script) as server:
+        done = by_server(data, tmp_path / "out", server.base_url, groups=0)
+    assert done.captions is not None
+    assert done.captions.missing == [f"red-{i}.png" for i in range(4)]
+    assert "against our policy" in done.captions.problems["red-0.png"]
+    with ScriptedServer(viewer) as server:  # asked again, and the others not
+        again = by_server(data, tmp_path / "out", server.base_url, groups=0)
+        assert len(server.requests) == 4
+    assert again.captions is not None
+    assert again.captions.missing == []
+
+
+def test_a_server_that_refuses_everything_is_told(tmp_path: Path) -> None:
+    many = photos(tmp_path / "photos")
+    script = ScriptedServer(lambda request, number: failed(400, "no pictures here"))
+    with script as server, pytest.raises(EndpointError, match="no pictures here"):
+        by_server(many, tmp_path / "out", server.base_url, groups=0)
 
 
 def test_empty_and_truncated_captions_are_flagged(data: Dataset, tmp_path: Path) -> None:

@@ -104,8 +104,7 @@ def save_tuned(folder: Path, update: TowerUpdate, base: Mapping[str, Any]) -> Pa
     from safetensors.torch import save
 
     path = folder / f"tower-{update.digest[:12]}.safetensors"
-    if not path.is_file():
-        write_bytes(path, save(update.flat()))
+    write_bytes(path, save(update.flat()))  # even where it is there: it may be damaged
     note = {"format": FORMAT, "library": TUNED, "base": dict(base), "base_digest": update.base_digest}
     write_json(folder / NOTE_FILE, {**note, "tower": path.name, "update": update.digest})
     return path

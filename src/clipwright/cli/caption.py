@@ -137,7 +137,7 @@ def caption(
     """
     from clipwright import api
     from clipwright.cli.output import note, say, show_json
-    from clipwright.cli.run_folder import maybe_run
+    from clipwright.cli.run_folder import CONFIG, maybe_run
 
     if out is None and not dry_run:
         raise UsageError("--out is missing: name the folder to fill, such as --out captions, or give --dry-run.")
@@ -171,7 +171,9 @@ def caption(
     if dry_run:
         summary = dict(api.caption(data, out or Path(), **options).summary)
         return show_json(summary) if as_json else say("\n".join(_dry(summary)))
-    with maybe_run(out, resolved(ctx), overwrite=overwrite, free=_FREE) as run:
+    # Captions that Python made, or that were copied here, go on: the folder itself checks their settings.
+    adopted = out is not None and (out / "captions.json").is_file() and not (out / CONFIG).is_file()
+    with maybe_run(out, resolved(ctx), overwrite=overwrite or adopted, free=_FREE) as run:
 
         def tell(text: str) -> None:
             if run is None:

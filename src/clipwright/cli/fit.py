@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,21 +38,33 @@ if TYPE_CHECKING:
 
 app = verb_app()
 
-WORK = "work"
+WORK = "clipwright-work"
 """Folder inside --out where a long fit keeps what it has done so far."""
 
 FREE = ("device", "store")
 PRODUCTS = ("classifier.json", "report.html")
 
 
-def fingerprint(data: Dataset, captions: Path | None = None) -> str:
-    """A hash of all that a fit takes from the data: images, class names, labels, splits, files of captions."""
+def fingerprint(data: Dataset, captions: Path | None = None, files: Iterable[object] = ()) -> str:
+    """A hash of all that a fit takes from the data: images, class names, labels, splits, captions, files of options."""
     sha = hashlib.sha256(digest_json([data.digest, data.class_names]).encode())
     for column in (data.labels, data.splits):
         sha.update(column.tobytes())
     for path in sorted(captions.iterdir()) if captions is not None and captions.is_dir() else ():
         sha.update(digest_json([path.name, path.stat().st_size, path.stat().st_mtime_ns]).encode())
+    for given in files:
+        named = Path(given).expanduser() if isinstance(given, str | Path) and str(given) else None
+        for path in () if named is None else (named, named / "classifier.json"):
+            if _is_file(path):
+                sha.update(digest_json([str(path), path.stat().st_size, path.stat().st_mtime_ns]).encode())
     return sha.hexdigest()
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a prompt is longer than any name, say
+        return False
 
 
 @app.command()
@@ -141,7 +154,7 @@ def fit(
             return
         with RunFolder(out, resolved(ctx), overwrite=overwrite, free=FREE, products=PRODUCTS) as run:
             opened = opened_data()
-            seen = fingerprint(opened, captions)
+            seen = fingerprint(opened, captions, [texts, *(template or ()), *settings(set_).values()])
             if run.finished and run.finished.get("data") == seen and (out / "classifier.json").is_file():
                 run.tell(f"{out} is finished already: nothing to do.", quiet=quiet)
                 show_fit(run.finished["summary"], out, as_json=as_json)

@@ -110,15 +110,14 @@ def merge(
     if out is None and not evaluate:
         raise UsageError("there is nothing to do: give --evaluate DATA, or --out DIR with a single --alpha.")
     first, last = (Classifier.load(path, device=device) for path in (base, tuned))
-    images = None if statistics is None else api.open_data(statistics, root=root)
-    if images is None and api.averages_statistics(first, last):
+    if statistics is None and api.averages_statistics(first, last):
         note("Note: the tuning changed the statistics of batch norms, and their means fit no merge: give --statistics.")
     rows = []
     if evaluate:
         data = [api.open_data(source(one) or one, classes, root=root) for one in evaluate]
-        rows = api.merge_curve(first, last, alphas, data, statistics=images, device=device, quiet=quiet)
+        rows = api.merge_curve(first, last, alphas, data, statistics=statistics, device=device, quiet=quiet)
     if out is not None:
-        merged = api.merge(first, last, alphas[0], statistics=images)
+        merged = api.merge(first, last, alphas[0], statistics=statistics)
         merged.card["merge"] = {key: value for key, value in resolved(ctx).items() if key != "clipwright"}
         merged.save(out, overwrite=overwrite)
         note(f"Saved the merge of alpha = {alphas[0]:g} to {out}.", quiet=quiet)

@@ -134,6 +134,8 @@ class CLIPLoRA(Method):
             trace.notes += tuning.notes
             head = LinearHead(tuning.class_vectors().cpu(), scale=task.logit_scale)
             update = tuning.update()
+            if (kept := tuning.checkpoint()) is not None:
+                kept.clear()
         return Fitted(head, tower=update, trace=trace)
 
 
@@ -280,7 +282,7 @@ class _Tuning:
                 precision=method.precision,
                 clip=None,
                 seed=self.task.seed,
-                checkpoint=self._checkpoint(),
+                checkpoint=self.checkpoint(),
                 label="tune",
                 quiet=self.task.quiet,
             )
@@ -300,13 +302,15 @@ class _Tuning:
 
             yield load
 
-    def _checkpoint(self) -> Checkpoint | None:
+    def checkpoint(self) -> Checkpoint | None:
+        """Where the training is kept, if there is a workspace."""
         if self.task.workspace is None:
             return None
         rows = list(self.support.ids or range(len(self.support)))
         texts = self._fixed.double().sum(1).tolist() if self.texts is None else list(self.texts.texts)
         what = [self.method.hyper_parameters(), self.tower.digest, self.task.seed, list(self.task.class_names), texts]
-        digest = digest_json([*what, rows, self.support.labels.tolist()])
+        seen = self.support.x.double().sum(1).tolist()  # images may change under their names
+        digest = digest_json([*what, rows, self.support.labels.tolist(), seen])
         return Checkpoint(self.task.workspace / "clip_lora.safetensors", digest)
 
     @torch.no_grad()

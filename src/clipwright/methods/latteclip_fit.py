@@ -284,7 +284,8 @@ class Tuning:
         name = type(self.course).__name__
         what = [name, self.course.hyper_parameters(), self.tower.digest, task.seed, list(task.class_names)]
         rows = [list(self.rows.ids or range(len(self.rows))), self.labels.tolist(), self.texts.said()]
-        digest = digest_json([*what, *rows, self.class_texts.double().sum(1).tolist()])
+        seen = self.rows.x.double().sum(1).tolist()  # images may change under their names
+        digest = digest_json([*what, *rows, self.class_texts.double().sum(1).tolist(), seen])
         return Checkpoint(task.workspace / f"{name.lower()}.safetensors", digest, keep=KEPT, rest=REST)
 
     def close(self) -> None:

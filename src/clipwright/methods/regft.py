@@ -17,6 +17,7 @@ from clipwright.methods.regft_fit import Merging, Tuning, held_out_scores, split
 from clipwright.methods.text_means import rows_of
 from clipwright.task import Access, AveragingRule, Need, Task
 from clipwright.training.full_batch import Precision
+from clipwright.training.selection import labels_used
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -121,6 +122,8 @@ class RegFT(Method):
         if self.alpha == "unlabeled":
             judged = task.unlabeled
         assert rows is not None  # noqa: S101 - checked
+        if isinstance(self.alpha, str) and (judged is None or len(judged) < (2 if self.alpha == "unlabeled" else 1)):
+            raise NeedsError("there are too few images to choose alpha on: give more, or set alpha to a number.")
         trace = self.trace(task)
         with trace.timed():
             texts = rows_of(task, self.kinds, trace).classifier(self.averaging)
@@ -130,11 +133,12 @@ class RegFT(Method):
             merging = Merging(tuning, tuned, fisher=self.merge == "fisher")
             alpha = self.alpha
             if isinstance(alpha, str):
-                if judged is None or not len(judged):
-                    raise NeedsError("there is no image to choose alpha on: give validation labels, or set alpha.")
+                assert judged is not None  # noqa: S101 - checked
                 scores = held_out_scores(merging, judged, GRID, by=alpha)
                 alpha = best_alpha(scores)
                 trace.how["alpha"] = "validation" if self.alpha == "labels" else "rule"
+                if judged is task.validation:
+                    trace.labels_per_class = labels_used(task)
                 trace.curve = {"by": self.alpha, "alpha": list(scores), "score": list(scores.values())}
             update, weight, bias = merging(alpha)
             trace.chosen |= {"alpha": alpha, "learning_rate": tuning.rate, "embedding_scale": tuning.scale}

@@ -158,7 +158,8 @@ class Tuning:
             return None
         given = list(self.rows.ids or range(len(self.rows)))
         what = [self.method.hyper_parameters(), self.tower.digest, self.task.seed, list(self.task.class_names)]
-        rows = [given, self.rows.labels.tolist(), start.double().sum(1).tolist()]
+        seen = self.rows.x.double().sum(1).tolist()  # images may change under their names
+        rows = [given, self.rows.labels.tolist(), start.double().sum(1).tolist(), seen]
         return Checkpoint(self.task.workspace / "regft.safetensors", digest_json([*what, *rows]))
 
 
@@ -197,8 +198,8 @@ def tune(tuning: Tuning, start: torch.Tensor) -> Tuned:
     method, task = tuning.method, tuning.task
     module = tuning.tower.image_module()
     before = _copied(module.state_dict())
-    if method.low_rank:
-        attach(module, rank=method.low_rank, alpha=method.low_rank, dropout=0.0,
+    if method.low_rank and method.train != "head":
+        attach(module, rank=method.low_rank, alpha=method.low_rank, dropout=0.0, layers=method.train,
                which=("q", "k", "v", "o", "mlp", "conv"), seed=task.seed)  # fmt: skip
     else:
         choose_trainable(module, method.train)
@@ -254,8 +255,8 @@ def tune(tuning: Tuning, start: torch.Tensor) -> Tuned:
 
 
 def chunks(n: int) -> list[torch.Tensor]:
-    """Numbers from 0 to n - 1, as many together as are embedded together."""
-    return [torch.arange(start, min(start + _EMBEDDED, n)) for start in range(0, n, _EMBEDDED)]
+    """Numbers from 0 to n - 1 in parts as even as can be, since batch norms count all parts the same."""
+    return list(torch.arange(n).tensor_split(-(-n // _EMBEDDED))) if n else []
 
 
 def _copied(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

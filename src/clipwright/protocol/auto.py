@@ -213,7 +213,8 @@ class _Choice:
     def _behind_scores(self) -> Fitted:
         """The model behind the images keeps its features: its class scores are all there is, perhaps under prompts."""
         task = self.task
-        models = 1 if task.support is None or task.support.scores is None else task.support.scores.shape[1]
+        seen = (task.support, task.validation, task.unlabeled, task.query)
+        models = next((rows.scores.shape[1] for rows in seen if rows is not None and rows.scores is not None), 1)
         if task.support is None or min(task.shots) == 0:
             self._explain(AS_THEY_ARE, "There are class scores and too few labels to change them.", "rule")
             even = torch.full((models, task.n_classes), 1 / models)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from clipwright.core.errors import ClipwrightError
@@ -93,7 +94,7 @@ def generated_gap(
             features = found[: len(rows)]
             if before is not None:
                 after = _gap(prepared, features[np.searchsorted(rows, one)], found[len(rows) :], seed)
-    except ClipwrightError as error:
+    except (ClipwrightError, torch.OutOfMemoryError) as error:  # a fit that is done must not be lost
         notes.append(f"Generated and real images could not be compared by the tower that was fitted: {error}")
         features = None
     warnings = [found.warning for found in (before, after) if found is not None and found.warning]

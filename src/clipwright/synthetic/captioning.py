@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from clipwright.backbones import DEFAULT, resolve
 from clipwright.core.errors import DataError, UsageError
+from clipwright.core.hashing import digest_json
 from clipwright.core.progress import progress
 from clipwright.data import open_data
 from clipwright.data.dataset import Dataset
@@ -19,10 +20,10 @@ from clipwright.engine.partition import check_shard
 from clipwright.synthetic.caption_groups import N_IMAGES, PER_CLASS, Group, draw_groups, read_groups, write_groups
 from clipwright.synthetic.caption_prompts import read_prompts
 from clipwright.synthetic.caption_store import CaptionFolder, one_line
-from clipwright.synthetic.caption_work import Files, Unit, Work, rows_of
+from clipwright.synthetic.caption_work import Files, Work, rows_of
 from clipwright.synthetic.captioners import Captioner, choose_captioner
-from clipwright.synthetic.captions import Captions, Flag, is_captions, read_captions, read_rows
-from clipwright.synthetic.collage import LONGEST, View, ViewName
+from clipwright.synthetic.captions import Captions, Flag, is_captions, read_captions, read_ids, read_rows
+from clipwright.synthetic.collage import LONGEST, THUMBNAIL, View, ViewName
 from clipwright.synthetic.endpoint import Endpoint
 
 TakenFor = Callable[[], Mapping[str, int]]
@@ -137,7 +138,8 @@ def caption_images(
         )
     part = parse_shard(shard) if isinstance(shard, str) else check_shard(shard)
     prompts = read_prompts(dataset.name, kind=kind, image=prompt, group=group_prompt)
-    look = View(view, size or (captioner.side if view == "thumbnail" else LONGEST))
+    usual = LONGEST if view != "thumbnail" else THUMBNAIL if dry_run else captioner.side  # a side may need the model
+    look = View(view, size or usual)
     per_class = None if groups == "all" else groups
     if n_images < 1 or (per_class is not None and per_class < 0):
         raise UsageError("--groups must be all or at least 0, --n-images positive.")
@@ -146,6 +148,7 @@ def caption_images(
         work = Work(files, captioner, look, prompts, dataset.class_names, {}, (), part, images)
         return CaptionRun(path, None, _forecast(work, path, per_class, endpoint))
     drawing = {"seed": seed, "n_images": n_images, "per_class": per_class, "taken_by": taken_by}
+    drawing["images"] = digest_json(sorted(files.ids))[:16]  # others may form groups when images are added
     named = images and captioner.asks and prompts.names_classes
     known = None if overwrite else read_groups(path)
     taken, drawn = _groups(files.ids, dataset, drawing, known, taken_for, named=named)
@@ -153,7 +156,7 @@ def caption_images(
     folder = CaptionFolder(path, dataset.class_names, work.settings, shard=part, overwrite=overwrite)
     if drawn is not None and known != (drawn, drawing):
         write_groups(path, drawn, drawing)
-    folder.want(files.ids if images else [])
+    folder.want(files.ids if images else read_ids(path))
     made, there, seconds = fill(work, folder, tell=tell, quiet=quiet)
     folder.compact()
     captions = read_captions(path)
@@ -183,8 +186,8 @@ def fill(work: Work, folder: CaptionFolder, *, tell: Callable[[str], None], quie
         try:
             for said in finished:
                 folder.keep(rows_of(units, said, one_line))
-                failed = [(units[number], one.problem) for number, one in said if one.problem]
-                folder.note_images(_unreadable(folder, unit, why) for unit, why in failed if unit.image_id)
+                failed = {units[number].key: one.problem for number, one in said if one.problem}
+                folder.note_images(_unreadable(folder, work, failed))
                 made += len(said) - len(failed)
                 advance(len(said))
         finally:
@@ -192,9 +195,12 @@ def fill(work: Work, folder: CaptionFolder, *, tell: Callable[[str], None], quie
     return made, there, time.monotonic() - start
 
 
-def _unreadable(folder: CaptionFolder, unit: Unit, why: str) -> dict[str, Any]:
-    row = folder.rows.images[unit.image_id]
-    return {**{k: v for k, v in row.items() if k not in {"event", "date"}}, "problem": why}
+def _unreadable(folder: CaptionFolder, work: Work, failed: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """What to write down of images whose captions failed, by key; copies of an image share one."""
+    for name in work.my_images if failed else ():
+        row = folder.rows.images.get(name, {})
+        if (key := str(row.get("key"))) in failed:
+            yield {**{k: v for k, v in row.items() if k not in {"event", "date"}}, "problem": failed[key]}
 
 
 def _training(dataset: Dataset) -> Files:
@@ -246,7 +252,10 @@ def _forecast(work: Work, path: Path, per_class: int | None, endpoint: Endpoint 
     done = 0
     if is_captions(path):
         rows = read_rows(path)
-        keys = [row.get("key") for row in (*rows.images.values(), *rows.groups.values())]
+        drawn = (read_groups(path) or ((), {}))[0] if groups else ()
+        mine = replace(work, groups=tuple(g for g in drawn if per_class is None or g.number < per_class))
+        keys = [str(rows.images.get(name, {}).get("key")) for name in mine.my_images]
+        keys += [rows.key_of(group) for group in mine.my_groups]
         done = sum(key in rows.captions for key in keys)
     wanted = (images if work.images else 0) + groups
     left = max(-(-wanted // work.shard[1]) - done, 0)
@@ -288,7 +297,7 @@ def _warnings(work: Work, captions: Captions) -> list[str]:
     found = []
     if captions.problems:
         first = next(iter(captions.problems.items()))
-        found.append(f"{counted(len(captions.problems), 'image')} can't be read: {first[0]!r} ({first[1]}).")
+        found.append(f"{counted(len(captions.problems), 'image')} can't be captioned: {first[0]!r} ({first[1]}).")
     if rest := len(captions.missing) - len(captions.problems):
         found.append(f"{counted(rest, 'image has', 'images have')} no caption yet: other parts are still to come.")
     flags: tuple[Flag, ...] = ("empty", "truncated")
@@ -297,7 +306,8 @@ def _warnings(work: Work, captions: Captions) -> list[str]:
         if flagged:
             found.append(f"{counted(len(flagged), f'caption is {flag}', f'captions are {flag}')}: {quoted(flagged)}.")
     if captions.groups and (without := captions.classes_without_groups):
-        why = "no image is taken for them" if work.shard == (1, 1) else "no image is taken for them, or not done yet"
+        why = "no image is taken for them, or their groups could not be captioned"
+        why += "" if work.shard == (1, 1) else ", or not yet"
         found.append(
             f"{counted(len(without), 'class has', 'classes have')} no group caption ({quoted(without)}): {why}."
         )

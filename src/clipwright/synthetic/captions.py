@@ -237,16 +237,24 @@ class Rows:
 
 
 def read_rows(root: Path) -> Rows:
-    """The rows of all journals, or of the table where there are none; what isn't whole is passed over.
+    """The rows of the table and of all journals, which may hold only what came later; what isn't whole is passed over.
 
     Raises:
         FormatError: there are no journals and the table is damaged.
     """
     found = Rows({}, {}, {})
     journals = sorted(root.glob(JOURNALS))
-    rows = (row for journal in journals for row in Journal(journal).rows())
-    for row in rows if journals else _from_table(root / TABLE):
+    try:
+        table = _from_table(root / TABLE)
+    except FormatError:
+        if not journals:
+            raise
+        table = []
+    for row in table:
         take(found, row)
+    for journal in journals:
+        for row in Journal(journal).rows():
+            take(found, row)
     return found
 
 

@@ -26,6 +26,10 @@ class EndpointError(ClipwrightError):
     """A server that can't be used as asked, or went away; answers paid before are kept."""
 
 
+class RefusedError(EndpointError):
+    """A server that refused one request, for what is in it."""
+
+
 class StoppedError(EndpointError):
     """Another request of the same run failed for good, or the user interrupted it."""
 
@@ -169,7 +173,7 @@ class Transport:
         if (name := self._unwelcome(said)) is not None:
             self._refused.add(name)
             return None, said, None, 0  # asked in another way at once; it doesn't count as a try
-        raise EndpointError(f"{where} refused a request ({status}): {said}")
+        raise RefusedError(f"{where} refused a request ({status}): {said}")
 
     def _unwelcome(self, said: str) -> str | None:
         """The option that a server's complaint is about, where requests can do without it."""

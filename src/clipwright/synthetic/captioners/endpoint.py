@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,9 @@ from clipwright.synthetic.collage import THUMBNAIL
 from clipwright.synthetic.endpoint import Endpoint
 from clipwright.synthetic.ledger import Ledger
 from clipwright.synthetic.messages import Message, image_url
+from clipwright.synthetic.transport import RefusedError
+
+_REFUSALS = 8  # requests refused, and none answered, after which it is the server that is wrong, not the pictures
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class CaptionEndpoint:
     name: str = "endpoint"
     side: int = THUMBNAIL
     asks: bool = True
+    _refused: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
+    _answered: list[bool] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
@@ -76,7 +81,16 @@ class CaptionEndpoint:
         picture = job.try_picture()
         if isinstance(picture, str):
             return Said(problem=picture)
-        answer = self.chat.ask([asking(job.prompt, picture, job.view.name == "thumbnail")], max_tokens=self.max_tokens)
+        try:
+            answer = self.chat.ask(
+                [asking(job.prompt, picture, job.view.name == "thumbnail")], max_tokens=self.max_tokens
+            )
+        except RefusedError as error:  # a content filter, say: of this picture, unless it refuses them all
+            self._refused.append(job.prompt)
+            if len(self._refused) >= _REFUSALS and not self._answered:
+                raise
+            return Said(problem=str(error))
+        self._answered.append(True)
         return Said(answer.spoken, "length" if answer.truncated else "stop", answer.model)
 
     def meter(self) -> str:

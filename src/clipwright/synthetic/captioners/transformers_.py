@@ -13,7 +13,7 @@ from PIL import Image
 
 from clipwright.backbones.device import DTYPES, Batcher, choose_device, choose_dtype, dtype_name
 from clipwright.core.errors import BackboneError, UsageError
-from clipwright.core.hashing import digest_json
+from clipwright.core.hashing import digest_json, sampled_digest
 from clipwright.engine import cpu_count
 from clipwright.engine.pool import ordered
 from clipwright.synthetic.captioners.base import MAX_TOKENS, Finished, Job, Said
@@ -98,9 +98,15 @@ class LocalCaptioner:
     def _is_single_tile(self) -> bool:
         return self.view == "thumbnail" and self._config.get("model_type") in THUMBNAIL_TYPES
 
+    @cached_property
+    def _files(self) -> list[tuple[str, str]]:
+        """Name and digest of each file that decides a caption."""
+        kinds = {".safetensors", ".json", ".jinja", ".txt", ".model"}
+        return sorted((p.name, sampled_digest(p)) for p in self.folder.iterdir() if p.suffix in kinds)
+
     def settings(self) -> dict[str, Any]:
         """Model, its files, precision, decoding."""
-        stats = sorted((p.name, p.stat().st_size) for p in self.folder.glob("*.safetensors"))
+        stats = self._files
         return {
             "captioner": self.name,
             "model": self.model,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from clipwright.core.errors import BackboneError, UsageError
-from clipwright.core.hashing import digest_json
+from clipwright.core.hashing import digest_json, sampled_digest
 from clipwright.synthetic.generators.base import BLOCKED, Picture, Request
 
 Safety = Literal["drop", "off"]
@@ -143,9 +143,9 @@ class Diffusion:
 
     @cached_property
     def _files(self) -> str:
-        """What tells one checkpoint from another without reading its weights: names and sizes of all its files."""
+        """What tells one checkpoint from another without reading all of its weights."""
         found = sorted(p for p in self.folder.rglob("*") if p.is_file() and p.suffix in {".json", ".safetensors"})
-        return digest_json([[p.relative_to(self.folder).as_posix(), p.stat().st_size] for p in found])[:16]
+        return digest_json([[p.relative_to(self.folder).as_posix(), sampled_digest(p)] for p in found])[:16]
 
     @property
     def has_checker(self) -> bool:
