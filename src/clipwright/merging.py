@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,7 @@ class Ends:
             tuned = _like(tuned, fitted, base.class_names, temperature=tuned.temperature)
         return cls(base, tuned)
 
+    @cached_property
     def states(self) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         """The tensors of the tower that the two don't share, at either end."""
         updates = [end.fitted.tower for end in (self.base, self.tuned)]
@@ -89,6 +91,7 @@ class Ends:
             ends.append(mine)
         return ends[0], ends[1]
 
+    @cached_property
     def _backbone(self) -> TowerBackbone:
         assert self.base.backbone is not None  # noqa: S101 - checked
         backbone = checked(self.base.backbone, self.base.device).load()
@@ -96,7 +99,7 @@ class Ends:
         return backbone
 
     def _module(self) -> nn.Module:
-        return self._backbone().image_module().eval().requires_grad_(False)
+        return self._backbone.image_module().eval().requires_grad_(False)
 
     def with_statistics(self, tensors: Mapping[str, torch.Tensor], images: Dataset) -> dict[str, torch.Tensor]:
         """Tensors with the statistics of batch norms estimated anew on images.
@@ -104,7 +107,7 @@ class Ends:
         Raises:
             DataError: there is no image to look at.
         """
-        backbone, reader = self._backbone(), images.reader
+        backbone, reader = self._backbone, images.reader
         if reader is None or not len(images):
             raise DataError(f"{images.name} has no images, on which batch norms could be estimated anew.")
         module = backbone.image_module().eval().requires_grad_(False)
@@ -160,7 +163,7 @@ def merge_ends(ends: Ends, alpha: float, *, statistics: Dataset | None = None) -
         return _like(end, end.fitted, ends.base.class_names, temperature=end.temperature, card=_card(ends, alpha))
     weights = [_weights(end.fitted.head) for end in (ends.base, ends.tuned)]
     mixed = interpolate(weights[0], weights[1], alpha)
-    first, last = ends.states()
+    first, last = ends.states
     tensors = interpolate(first, last, alpha)
     if statistics is not None and any(_STATISTICS in name for name in tensors):
         tensors = ends.with_statistics(tensors, statistics)

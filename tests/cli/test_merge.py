@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
+from clipwright.classifier import Classifier
 from clipwright.cli.app import run
 from clipwright.cli.merge import read_alphas
 from clipwright.core.errors import UsageError
+from clipwright.core.tensors import unit_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:the embedded model")
 
@@ -63,6 +66,13 @@ def test_from_names_to_a_merge(
     wanted = ["fit", str(digits_folder), "--backbone", "folder:half", "--method", "TaskRes", "--shots", "2"]
     assert run([*wanted, "--out", "other", "-q"]) == 0
     assert run(["predict", "other", str(digits_folder / "zero"), "-q"]) == 0
+    # CaFo in the tuned tower's space, its texts replaced by the merged head, biases and all.
+    cafo = ["fit", "made", "--backbone", "folder:half", "--method", "CaFo", "--set", "epochs=1"]
+    assert run([*cafo, "--set", "classifier=half", "--out", "cafo", "-q"]) == 0
+    head = Classifier.load("cafo").fitted.head.state_dict()["weight"]
+    merged = Classifier.load("half").fitted.head.state_dict()
+    assert bool(merged["bias"].any())
+    torch.testing.assert_close(unit_rows(head), unit_rows(merged["weight"]))
 
 
 def test_what_cannot_be_done_is_said(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from clipwright.backbones.device import choose_device
 from clipwright.core.errors import UsageError
 from clipwright.training.full_batch import Stream, autocast_type, full_batch_backward
 from clipwright.training.regularisers import covariance_loss, variance_loss
@@ -202,7 +203,7 @@ class Drop(nn.Module):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_bfloat16_on_a_gpu_keeps_float32_weights_and_seeds_dropout_there() -> None:
-    tower, x = mlp(0, dropout=0.5).float().cuda(), draw(64, 5).float()
+    tower, x = mlp(0, dropout=0.5).float().to(choose_device(None)), draw(64, 5).float()
     before = torch.cuda.get_rng_state()
     results = []
     for _ in range(2):

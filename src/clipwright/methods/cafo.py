@@ -49,7 +49,7 @@ def _checked_classifier(value: Any) -> Any:
     if isinstance(value, str | Path):
         return str(value)
     try:
-        return as_base(value)
+        return as_base(value, directions=True)
     except DataError as error:
         raise ValueError(str(error)) from error
 
@@ -70,7 +70,7 @@ class CaFo(Method):
         classifier: what gives the text logits: ``text`` (the class texts), or one of your own, as the ``base`` of
             `clipwright.methods.taskres.TaskRes`: the path of an ``.npz`` or ``.safetensors`` file or of a saved
             classifier's folder, or in Python a (C, D) matrix, a mapping of arrays, or a Classifier. Rows are scaled to
-            length 1.
+            length 1, and a saved classifier's biases left out: RegFT's merged head is such a one.
         epochs: passes over the images where keys are tuned, at least 1; 20 to 400 in the released settings.
         learning_rate: AdamW's in the first step, positive; 1e-3 in the released settings, 1e-4 in the paper.
         weight_decay: AdamW's, at least 0; 0.01 in the released code.
@@ -180,8 +180,9 @@ class _Run:
         method, support = self.method, self.support
         texts = class_texts(self.task, method.averaging)
         if method.classifier != "text":
-            base = method.classifier
-            texts = (base if isinstance(base, GivenBase) else read_base(base)).vectors(self.task.class_names, texts)
+            given = method.classifier
+            base = given if isinstance(given, GivenBase) else read_base(given, directions=True)
+            texts = base.vectors(self.task.class_names, texts)
         keys = (support_keys(support, use_views=method.use_views).to(self.dtype).clone(), *self.rows(support)[1:])
         share = class_shares(support.labels, self.task.n_classes).to(self.dtype)
         return Caches(

@@ -83,6 +83,7 @@ class Tuning:
         task: where rows, texts and tower come from.
         rows: labelled rows with images.
         tower: the model.
+        module: the copy of its image tower that is trained.
         rate: peak learning rate.
         scale: what embeddings are multiplied by in V and Cv.
         notes: what the user should know.
@@ -92,6 +93,7 @@ class Tuning:
     task: Task
     rows: Features
     tower: Tower
+    module: nn.Module
     rate: float
     scale: float
     notes: list[str] = field(default_factory=list)
@@ -115,10 +117,10 @@ class Tuning:
         if scale == "auto":
             length = float(rows.x.double().norm(dim=1).mean())
             scale = RAW_LENGTH * (rows.dim / RAW_DIM) ** 0.5 / length if length > 0 and not rows.unit else 1.0
-        rate = method.learning_rate
+        rate, module = method.learning_rate, tower.image_module()
         if rate is None:
-            rate = default_rate(sum(p.numel() for p in tower.image_module().parameters()))
-        return cls(method, task, rows, tower, rate, scale)
+            rate = default_rate(sum(p.numel() for p in module.parameters()))
+        return cls(method, task, rows, tower, module, rate, scale)
 
     @cached_property
     def images(self) -> ImageBatches:
@@ -196,7 +198,7 @@ def tune(tuning: Tuning, start: torch.Tensor) -> Tuned:
         UsageError: a policy that the tower can't follow.
     """
     method, task = tuning.method, tuning.task
-    module = tuning.tower.image_module()
+    module = tuning.module
     before = _copied(module.state_dict())
     if method.low_rank and method.train != "head":
         attach(module, rank=method.low_rank, alpha=method.low_rank, dropout=0.0, layers=method.train,

@@ -217,8 +217,13 @@ def _shape(array: torch.Tensor) -> str:
 # --- where bases come from --------------------------------------------------------------------------------------------
 
 
-def as_base(value: Any) -> GivenBase:
+def as_base(value: Any, *, directions: bool = False) -> GivenBase:
     """The base in a matrix (C, D), a mapping of arrays, or a Classifier (or whatever has a head and class names).
+
+    Args:
+        value: one of these.
+        directions: only where class vectors point is wanted: a classifier's may differ in length, and its biases are
+            left out.
 
     Raises:
         DataError: says what can't be a base.
@@ -226,16 +231,16 @@ def as_base(value: Any) -> GivenBase:
     if isinstance(value, GivenBase):
         return value
     if hasattr(value, "fitted") and hasattr(value, "class_names"):
-        return _of_head(value.fitted.head, value.class_names, "the classifier")
+        return _of_head(value.fitted.head, value.class_names, "the classifier", directions=directions)
     arrays = dict(value) if isinstance(value, Mapping) else {"text_features": value}
     return _of_arrays(arrays, arrays.pop("class_names", None), "the base")
 
 
-def read_base(path: str | Path) -> GivenBase:
+def read_base(path: str | Path, *, directions: bool = False) -> GivenBase:
     """The base in an ``.npz`` or ``.safetensors`` file, or in the folder of a saved classifier; nothing is unpickled.
 
     A file holds the arrays that `GivenBase` names. ``class_names`` are an array of text in an ``.npz``, a JSON list in
-    the metadata of a ``.safetensors``.
+    the metadata of a ``.safetensors``. `directions` is that of `as_base`.
 
     Raises:
         FormatError: no such file, damaged, or not of these kinds.
@@ -243,7 +248,7 @@ def read_base(path: str | Path) -> GivenBase:
     """
     path = Path(path)
     if path.is_dir():
-        return _read_classifier(path)
+        return _read_classifier(path, directions=directions)
     readers = {".npz": _read_npz, ".safetensors": _read_safetensors}
     if path.suffix not in readers:
         raise FormatError(f"{path} can't be a base: give an .npz or .safetensors file, or a saved classifier's folder.")
@@ -298,7 +303,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], Any]:
     return arrays, names
 
 
-def _read_classifier(folder: Path) -> GivenBase:
+def _read_classifier(folder: Path, *, directions: bool) -> GivenBase:
     # The artefact's own reader stands in a room above this one and wants its backbone; a base needs two entries of it.
     import safetensors.torch
 
@@ -313,16 +318,16 @@ def _read_classifier(folder: Path) -> GivenBase:
         raise FormatError(f"{folder} is no saved classifier: give the folder that fit wrote.") from error
     except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
         raise FormatError(f"the classifier in {folder} is damaged ({error}): copy or fit it again.") from error
-    return _of_head(head, names, f"the classifier in {folder.name}")
+    return _of_head(head, names, f"the classifier in {folder.name}", directions=directions)
 
 
-def _of_head(head: Head, class_names: Sequence[str], source: str) -> GivenBase:
+def _of_head(head: Head, class_names: Sequence[str], source: str, *, directions: bool = False) -> GivenBase:
     index = head.class_index if isinstance(head, Restricted) else torch.arange(head.n_classes)
     linear = head.head if isinstance(head, Restricted) else head
-    if not isinstance(linear, LinearHead) or bool(linear.bias.any()):
+    if not isinstance(linear, LinearHead) or (bool(linear.bias.any()) and not directions):
         raise DataError(f"{source} can't be a base: it is more than one vector per class (no bias, no further parts).")
     weight = linear.weight[index]
     lengths = weight.norm(dim=-1)
-    if float(lengths.max() - lengths.min()) > 1e-3 * float(lengths.max()):
+    if not directions and float(lengths.max() - lengths.min()) > 1e-3 * float(lengths.max()):
         raise DataError(f"{source} can't be a base: its class vectors differ in length, which TaskRes doesn't keep.")
     return _of_arrays({"text_features": weight}, list(class_names), source)
