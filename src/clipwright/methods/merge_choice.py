@@ -31,6 +31,7 @@ def mutual_information(logits: torch.Tensor) -> float:
 def neighbour_agreement(logits: torch.Tensor, x: torch.Tensor, k: int = 5) -> float:
     """Mean probability that an image and one of its k nearest others are given the same class, 0..1.
 
+    It grows too where everything falls into a few classes, so it doesn't choose alpha; the page about RegFT shows how.
     The neighbours are found in features that no fit has changed, so that they are the same for all alphas.
 
     Args:

@@ -36,7 +36,8 @@ class RegFT(Method):
     Attributes:
         alpha: 0..1, how much of the tuning is kept; ``labels`` takes the best of 0, 0.1, ..., 1 on real labelled
             images: the validation set, else the real images of the support set, which are then not trained on;
-            ``unlabeled`` takes the one whose predictions on the unlabeled images agree best between neighbours.
+            ``unlabeled`` takes the one that tells the unlabeled images clearly and uses all classes
+            (`mutual_information`).
         variance: weight of V, at least 0; 0.16 in the released README.
         covariance: weight of Cv, at least 0; 0.02 in the released README.
         embedding_scale: what embeddings are multiplied by in V and Cv, positive. The published weights refer to the

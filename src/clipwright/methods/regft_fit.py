@@ -15,7 +15,7 @@ from clipwright.core.errors import NeedsError, UsageError
 from clipwright.core.hashing import digest_json
 from clipwright.core.rng import generator
 from clipwright.methods.image_batches import ImageBatches
-from clipwright.methods.merge_choice import neighbour_agreement
+from clipwright.methods.merge_choice import mutual_information
 from clipwright.task import Features, Task, Tower, TowerUpdate
 from clipwright.training.batches import Batches, shuffled_batches
 from clipwright.training.checkpoints import Checkpoint
@@ -356,7 +356,7 @@ def held_out_scores(merging: Merging, rows: Features, alphas: Sequence[float], *
         merging: gives the merges.
         rows: rows with images; at most `JUDGED` unlabeled ones are looked at.
         alphas: which merges.
-        by: ``labels`` (accuracy) or ``unlabeled`` (agreement between neighbours, see `neighbour_agreement`).
+        by: ``labels`` (accuracy) or ``unlabeled`` (see `mutual_information`).
 
     Returns:
         score by alpha.
@@ -375,5 +375,5 @@ def held_out_scores(merging: Merging, rows: Features, alphas: Sequence[float], *
         if by == "labels":
             scores[alpha] = float((logits.argmax(1) == rows.labels).double().mean())
         else:
-            scores[alpha] = neighbour_agreement(logits, rows.x.float())
+            scores[alpha] = mutual_information(logits)
     return scores
