@@ -136,12 +136,17 @@ def test_nobody_answering_is_one_sentence() -> None:
 
 
 def test_an_image_in_flight_when_the_user_interrupts_is_given_out_first() -> None:
+    asked: list[ImagesEndpoint] = []
+
     def script(body: dict[str, Any], _: int) -> Response:
         os.kill(os.getpid(), signal.SIGINT)
+        assert asked[0]._stopped.wait(30)  # the image comes only once the interrupt has been heard
         return painted(body)
 
     came: list[int] = []
-    with serving(script) as server, pytest.raises(KeyboardInterrupt):
-        came.extend(number for number, _ in asking(server, concurrency=1).make(WANTED))
+    with serving(script) as server:
+        asked.append(asking(server, concurrency=1))
+        with pytest.raises(KeyboardInterrupt):
+            came.extend(number for number, _ in asked[0].make(WANTED))
     assert came == [0]
     assert len(server.requests) == 1
