@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipwright.core.errors import DataError
-from clipwright.data.names import ClassList, Resolved, clean_name, match_key, read_classes, rename, resolve
+from clipwright.core.spelling import match_key
+from clipwright.data.names import ClassList, Resolved, read_classes, rename, resolve
 
 
 def file_of(tmp_path: Path, text: str) -> ClassList:
@@ -23,28 +24,6 @@ def file_of(tmp_path: Path, text: str) -> ClassList:
 
 def tied(found: Resolved) -> dict[str, str]:
     return {key: found.class_names[i] for key, i in found.index.items()}
-
-
-@pytest.mark.parametrize(
-    ("name", "clean"),
-    [
-        ("polar_bear", "polar bear"),
-        ("  t-shirt ", "t-shirt"),
-        ("a__b\tc\nd", "a b c d"),
-        ("Straße", "Straße"),
-        (unicodedata.normalize("NFD", "café"), "café"),
-        ("bell\x07", "bell"),
-        ("北極熊", "北極熊"),
-    ],
-)
-def test_cleaning(name: str, clean: str) -> None:
-    assert clean_name(name) == clean
-
-
-@given(st.text())
-def test_cleaning_is_idempotent(name: str) -> None:
-    assert clean_name(clean_name(name)) == clean_name(name)
-    assert match_key(clean_name(name)) == match_key(name)
 
 
 def test_numbers_sort_as_numbers() -> None:

@@ -349,6 +349,17 @@ def test_few_images_duplicates_and_a_single_class() -> None:
     assert any("of 5 classes are no image's label by the class texts." in note for note in fitted.trace.notes)
 
 
+@pytest.mark.parametrize(("steps", "rising"), [(1, 0), (4, 2), (6, 3), (8, 4), (20, 4)])
+def test_the_warm_up_is_an_epoch_or_half_of_the_steps(steps: int, rising: int) -> None:
+    task = made_task()
+    assert task.unlabeled is not None
+    method = LatteCLIP(steps=steps, batch_size=len(task.unlabeled) // 4, learning_rate=1e-3)
+    rates = Tuning.of(method, task, image_captions=True, group_captions=True).rates()
+    assert len(rates) == steps
+    assert rates[: rising + 1] == pytest.approx([1e-3 * (s + 1) / rising for s in range(rising)] + [1e-3])
+    assert sorted(rates[rising:], reverse=True) == rates[rising:]
+
+
 def test_batches_must_fit_the_released_mistake() -> None:
     with pytest.raises(UsageError, match="mixer_legacy_broadcast needs batches of as many images"):
         replace(QUICK, mixer_legacy_broadcast=True).fit(case().task)

@@ -14,6 +14,7 @@ from tests.methods.whurs19 import load_golden
 from clipwright.core.errors import NeedsError, UsageError
 from clipwright.core.tensors import unit_rows
 from clipwright.heads.linear import LinearHead
+from clipwright.methods import regft_fit
 from clipwright.methods.conformance import seen
 from clipwright.methods.example import Example, example
 from clipwright.methods.regft import RegFT
@@ -148,6 +149,21 @@ def test_labels_that_chose_are_counted() -> None:
     made = case(Need.VALIDATION)
     fitted = RegFT(alpha="labels", **QUICK).fit(made.task)
     assert fitted.trace.labels_per_class == (8,) * 5
+
+
+def test_pixels_of_a_few_judged_images_are_kept_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = half_generated(case().task)
+    whole = RegFT(alpha="labels", **QUICK).fit(task).trace.curve
+    asked, merge = [], Merging.__call__
+
+    def counted(merging: Merging, alpha: float) -> Any:
+        asked.append(alpha)
+        return merge(merging, alpha)
+
+    monkeypatch.setattr(regft_fit, "JUDGED", 4)
+    monkeypatch.setattr(Merging, "__call__", counted)
+    assert RegFT(alpha="labels", **QUICK).fit(task).trace.curve["score"] == whole["score"]
+    assert len(asked) == 4 * 11 + 1  # 15 images in parts of at most 4, every alpha in each, and the one that is kept
 
 
 def test_one_unlabeled_image_is_too_few() -> None:

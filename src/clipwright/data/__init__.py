@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from clipwright.core.spelling import clean_name
 from clipwright.data.checks import check_shots
 from clipwright.data.dataset import (
     Bundle,
@@ -19,7 +20,6 @@ from clipwright.data.duplicates import Duplicates, duplicates_across
 from clipwright.data.embedded import DatasetInfo, EmbeddedReader, datasets
 from clipwright.data.images import FileReader, decode
 from clipwright.data.joined import join_generated
-from clipwright.data.names import clean_name
 from clipwright.data.open import open_data, open_images
 
 if TYPE_CHECKING:

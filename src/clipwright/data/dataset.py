@@ -237,7 +237,8 @@ class Dataset:
         Raises:
             DataError: a class of this data set that has labelled rows is not among `class_names`.
         """
-        from clipwright.data.names import match_key, quoted
+        from clipwright.core.spelling import match_key
+        from clipwright.data.names import quoted
 
         target = {match_key(name): i for i, name in enumerate(class_names)}
         new = np.array([target.get(match_key(name), -1) for name in self.class_names] + [-1], dtype=np.int64)

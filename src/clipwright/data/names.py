@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clipwright.core.errors import DataError
+from clipwright.core.spelling import clean_name, match_key
 
 Classes = str | Path | Sequence[str] | Mapping[str, str]
 
@@ -52,20 +53,6 @@ class Resolved:
     class_names: tuple[str, ...]
     index: Mapping[str, int]
     notes: tuple[str, ...] = field(default=())
-
-
-def clean_name(name: str) -> str:
-    """A class name as prompts want it: composed Unicode (NFC), ``_`` to spaces, no control characters, single spaces.
-
-    Dashes stay, since they belong to names such as ``t-shirt``.
-    """
-    text = unicodedata.normalize("NFC", name).replace("_", " ")
-    return " ".join("".join(" " if unicodedata.category(c) == "Cc" else c for c in text).split())
-
-
-def match_key(name: str) -> str:
-    """What two spellings of one name have in common: cleaned, dashes as spaces, case folded."""
-    return " ".join(clean_name(name).replace("-", " ").casefold().split())
 
 
 def is_number(key: str) -> bool:

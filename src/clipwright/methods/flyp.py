@@ -39,8 +39,8 @@ class FLYP(Method):
         batch_size: images per step, all where there are fewer; 512 in LatteCLIP's comparison.
         steps: number of steps, whatever the number of images.
         epochs: number of passes over the images, in place of `steps`; None = as many as the steps take.
-        learning_rate: AdamW's peak rate, positive, after an epoch of warm-up and before half a cosine to 0; 1e-5 as
-            FLYP has it.
+        learning_rate: AdamW's peak rate, positive, after an epoch of warm-up (half of the steps, where these are fewer
+            than two epochs) and before half a cosine to 0; 1e-5 as FLYP has it.
         weight_decay: AdamW's, at least 0, on matrices alone; 0.2 as LatteCLIP has it, 0 to 0.2 in FLYP.
         recipe: how views are made for training, as extraction has it; None = the clean view.
         sampler: an epoch is a ``permutation`` of the images, or as many draws with replacement (``resample``).

@@ -178,6 +178,11 @@ class Tuning:
         epochs = self.course.epochs
         return self.course.steps if epochs is None else epochs * per_epoch, per_epoch
 
+    def rates(self) -> list[float]:
+        """The learning rate of each step: it rises for an epoch, or for half of fewer steps than two epochs have."""
+        steps, per_epoch = self.length()
+        return warmup_schedule(self.course.learning_rate, steps, warmup_steps=min(per_epoch, steps // 2))
+
     def train(
         self,
         step: Step,
@@ -228,7 +233,7 @@ class Tuning:
                 load,
                 loss,
                 batches=batches_of(len(self.rows), course, self.task.seed) if batches is None else batches,
-                rates=self._rates() if rates is None else rates,
+                rates=self.rates() if rates is None else rates,
                 optimizer=adamw(
                     modules, weight_decay=course.weight_decay, decay_vectors=False, betas=(0.9, 0.98), eps=1e-6
                 ),
@@ -243,10 +248,6 @@ class Tuning:
                 label="tune",
                 quiet=self.task.quiet,
             )
-
-    def _rates(self) -> list[float]:
-        steps, per_epoch = self.length()
-        return warmup_schedule(self.course.learning_rate, steps, warmup_steps=per_epoch)
 
     @contextmanager
     def _ready(self) -> Iterator[None]:

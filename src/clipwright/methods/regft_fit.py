@@ -53,7 +53,7 @@ RAW_LENGTH, RAW_DIM = 10.0, 512
 
 LEGACY_WARMUP = 500
 JUDGED = 1000
-"""Unlabeled images that a merge is judged on, at most."""
+"""Images that merges are judged on at a time, and unlabeled ones at most."""
 
 FISHER_IMAGES = 512
 """Training images that Fisher information is taken of, at most."""
@@ -256,9 +256,9 @@ def tune(tuning: Tuning, start: torch.Tensor) -> Tuned:
     )
 
 
-def chunks(n: int) -> list[torch.Tensor]:
-    """Numbers from 0 to n - 1 in parts as even as can be, since batch norms count all parts the same."""
-    return list(torch.arange(n).tensor_split(-(-n // _EMBEDDED))) if n else []
+def chunks(n: int, most: int = _EMBEDDED) -> list[torch.Tensor]:
+    """Numbers from 0 to n - 1 in parts of at most `most`, as even as can be: batch norms count all parts the same."""
+    return list(torch.arange(n).tensor_split(-(-n // most))) if n else []
 
 
 def _copied(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -364,16 +364,16 @@ def held_out_scores(merging: Merging, rows: Features, alphas: Sequence[float], *
     tuning = merging.tuning
     if by == "unlabeled" and len(rows) > JUDGED:
         rows = rows[torch.from_numpy(generator(tuning.task.seed, "regft", "judged").permutation(len(rows))[:JUDGED])]
-    scores = {}
+    logits: dict[float, list[torch.Tensor]] = {alpha: [] for alpha in alphas}
     with ImageBatches(rows, tuning.tower, seed=tuning.task.seed) as images:
-        pixels = [images(part) for part in chunks(len(rows))]
-    for alpha in alphas:
-        update, weight, bias = merging(alpha)
-        module = merging.applied(update)
-        x = torch.cat([module(part).float().cpu() for part in pixels])
-        logits = nn.functional.normalize(x, dim=1) @ weight.T + bias
-        if by == "labels":
-            scores[alpha] = float((logits.argmax(1) == rows.labels).double().mean())
-        else:
-            scores[alpha] = mutual_information(logits)
-    return scores
+        for group in chunks(len(rows), JUDGED):  # decoded once; no more pixels than these are kept
+            pixels = [images(group[part]) for part in chunks(len(group))]
+            for alpha in alphas:
+                update, weight, bias = merging(alpha)
+                module = merging.applied(update)
+                x = nn.functional.normalize(torch.cat([module(part).float().cpu() for part in pixels]), dim=1)
+                logits[alpha].append(x @ weight.T + bias)
+    judged = {alpha: torch.cat(parts) for alpha, parts in logits.items()}
+    if by == "labels":
+        return {alpha: float((z.argmax(1) == rows.labels).double().mean()) for alpha, z in judged.items()}
+    return {alpha: mutual_information(z) for alpha, z in judged.items()}

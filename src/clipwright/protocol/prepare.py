@@ -18,9 +18,9 @@ from clipwright.backbones.loaded import TowerBackbone
 from clipwright.backbones.timm_images import has_texts
 from clipwright.backbones.tuned import TunedRef
 from clipwright.core.errors import DataError, UsageError
+from clipwright.core.spelling import clean_name
 from clipwright.data import duplicates_across
 from clipwright.data.dataset import Dataset
-from clipwright.data.names import clean_name
 from clipwright.features import extract
 from clipwright.fitted import Fitted
 from clipwright.methods.base import Method

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from clipwright import methods as catalogue
 from clipwright.core.errors import DataError, NeedsError, UsageError
+from clipwright.core.spelling import match_key
 from clipwright.data.benchmarks import benchmarks, find_benchmark, listed_classes, read_indices
-from clipwright.data.names import match_key, quoted
+from clipwright.data.names import quoted
 from clipwright.fitted import Fitted
 from clipwright.methods.base import Method
 from clipwright.protocol.auto import NAME

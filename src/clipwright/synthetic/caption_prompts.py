@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clipwright.core.errors import UsageError
-from clipwright.data.names import clean_name
+from clipwright.core.spelling import clean_name
 
 DEFAULT_KIND = "photos"
 CLASS = "{class}"

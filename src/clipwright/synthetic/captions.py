@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from clipwright.core.errors import DataError, FormatError
 from clipwright.core.journal import Journal
-from clipwright.data.names import match_key, quoted
+from clipwright.core.spelling import match_key
+from clipwright.data.names import quoted
 from clipwright.synthetic.caption_groups import Group, read_groups
 
 FILE, IDS, JOURNALS, TABLE = "captions.json", "images.json", "journal*.jsonl", "captions.parquet"

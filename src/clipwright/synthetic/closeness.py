@@ -6,8 +6,8 @@ import threading
 from collections.abc import Sequence
 
 from clipwright.backbones.base import BackboneRef
+from clipwright.core.spelling import match_key
 from clipwright.core.tensors import unit_rows
-from clipwright.data.names import match_key
 from clipwright.texts import DEFAULT_TEMPLATE, encode_cached
 
 DEFAULT_LIMIT = 0.9  # of the cosine, with CLIP ViT-L/14 (CODER's generator)

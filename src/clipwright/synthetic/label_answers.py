@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 
-from clipwright.data.names import match_key
+from clipwright.core.spelling import match_key
 
 _FIELDS = ("class", "label", "answer", "name", "category")
 _LEAD = re.compile(r"^(?:the\s+)?(?:final\s+)?(?:answer|class|label)\s*(?:is)?\s*[:=]?\s*", flags=re.I)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, WithJsonSchema
 
-from clipwright.data.names import match_key
+from clipwright.core.spelling import match_key
 
 MOST = 100  # phrases of one answer that are looked at
 LONGEST_PHRASE, LONGEST_SENTENCE = 120, 400  # characters; a text tower reads about 300 of English

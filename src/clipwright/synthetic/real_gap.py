@@ -7,9 +7,9 @@ from pathlib import Path
 from clipwright.backbones.base import BackboneRef
 from clipwright.core.errors import DataError
 from clipwright.core.gap import Gap, gap
+from clipwright.core.spelling import match_key
 from clipwright.data import open_data
 from clipwright.data.dataset import Dataset
-from clipwright.data.names import match_key
 from clipwright.features import extract
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from clipwright.core.errors import DataError, UsageError
-from clipwright.data.names import clean_name, told_apart
+from clipwright.core.spelling import clean_name
+from clipwright.data.names import told_apart
 from clipwright.texts.files import read_json
 from clipwright.texts.templates import check_template
 

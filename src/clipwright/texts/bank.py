@@ -11,8 +11,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from clipwright.core.errors import DataError, UsageError
+from clipwright.core.spelling import match_key
 from clipwright.task import check_class_names
-from clipwright.texts.class_names import match_key
 from clipwright.texts.phrases import MOST_CHARACTERS, Sieve, notes, says_none, tidy
 from clipwright.texts.phrasing import Phrasing
 from clipwright.texts.phrasings import PHRASINGS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 
 from clipwright.core.errors import UsageError
@@ -33,9 +32,3 @@ def clean_names(class_names: Sequence[str], *, underscores: bool = True) -> tupl
             )
         seen[clean] = name
     return cleaned
-
-
-def match_key(name: str) -> str:
-    """What two spellings of one name have in common: NFC, case folded, dashes and underscores as spaces."""
-    text = unicodedata.normalize("NFC", name).replace("_", " ").replace("-", " ")
-    return " ".join(text.casefold().split())

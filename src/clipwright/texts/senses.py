@@ -10,8 +10,9 @@ import torch
 
 from clipwright.backbones.base import Backbone, BackboneRef
 from clipwright.core.errors import UsageError
+from clipwright.core.spelling import match_key
 from clipwright.core.tensors import unit_rows
-from clipwright.texts.class_names import clean_names, match_key
+from clipwright.texts.class_names import clean_names
 from clipwright.texts.features import encode_cached
 from clipwright.texts.lexicon import Sense
 from clipwright.texts.templates import DEFAULT_TEMPLATE

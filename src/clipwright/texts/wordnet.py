@@ -11,8 +11,8 @@ from pathlib import Path
 
 from clipwright.backbones.base import Backbone, BackboneRef
 from clipwright.core.errors import NeedsError
+from clipwright.core.spelling import match_key
 from clipwright.texts.bank import NAME, SYNONYM, Row, TextBank, check_names
-from clipwright.texts.class_names import match_key
 from clipwright.texts.lexicon import Lexicon, Sense, spellings
 from clipwright.texts.senses import Rule, choose_senses, spoken
 from clipwright.texts.wn_lexicon import WnLexicon

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from clipwright.core.spelling import clean_name
 from clipwright.data.benchmarks.catalogue import PREFIX, Benchmark, find_benchmark
 from clipwright.data.benchmarks.places import data_root, found_file, found_folder, own_folder
 from clipwright.data.benchmarks.rows import read_split, read_variants
@@ -12,7 +13,7 @@ from clipwright.data.benchmarks.synsets import image_folder, listed_classes, rea
 from clipwright.data.checks import notes_of
 from clipwright.data.dataset import Dataset
 from clipwright.data.images import FileReader
-from clipwright.data.names import ClassList, clean_name, named, rename, told_apart
+from clipwright.data.names import ClassList, named, rename, told_apart
 
 
 def is_benchmark(source: object) -> bool:

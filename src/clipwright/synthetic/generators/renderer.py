@@ -11,7 +11,8 @@ from clipwright.assets.datasets import glyphs, poster, raster
 from clipwright.assets.datasets.digits import NAMES as DIGITS
 from clipwright.assets.renderer.outlines import SHAPES
 from clipwright.core.errors import DataError
-from clipwright.data.names import match_key, quoted
+from clipwright.core.spelling import match_key
+from clipwright.data.names import quoted
 from clipwright.synthetic.generators.base import Picture, Request
 
 _STYLE = "poster"

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from clipwright.core.errors import DataError
+from clipwright.core.spelling import match_key
 from clipwright.texts.bank import ATTRIBUTE, DESCRIPTION, Row, TextBank
-from clipwright.texts.class_names import match_key
 from clipwright.texts.files import texts_by_class
 
 _MOSTLY = 0.75  # share of texts from which on a file is taken for one kind

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from clipwright.core.errors import DataError, UsageError
+from clipwright.core.spelling import match_key
 from clipwright.texts.bank import ANALOGUE, ATTRIBUTE, NAME, ONE_VS_ONE, SYNONYM, Row, TextBank
-from clipwright.texts.class_names import match_key
 from clipwright.texts.files import limit_texts, read_json
 from clipwright.texts.phrasings import phrasing_name
 from clipwright.texts.readers.class_list import class_lines
