@@ -44,6 +44,19 @@ def test_a_folder_is_filled_told_continued_and_opened(capsys: pytest.CaptureFixt
     assert run(["generate", "--config", "made/config.json", "shapes", "--out", "made", "--quiet"]) == 0
 
 
+@pytest.mark.parametrize(
+    "wanted", [["generate", "shapes", "--per-class", "2"], ["caption", "shapes", "--backbone", "tiny", "--groups", "0"]]
+)
+def test_one_part_of_several_removes_nothing(capsys: pytest.CaptureFixture[str], wanted: list[str]) -> None:
+    wanted = [*wanted, "--out", "made", "--quiet", "--shard", "1/9"]
+    assert run([*wanted, "--overwrite"]) == 0  # nothing is there yet
+    before = {path: path.stat().st_mtime_ns for path in Path("made").rglob("*")}
+    capsys.readouterr()
+    assert run([*wanted, "--seed", "1", "--overwrite"]) == 2
+    assert "would remove what other parts made in made" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in Path("made").rglob("*")} == before
+
+
 def test_scores_and_the_gap_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     wanted = ["generate", "digits", "--per-class", "3", "--out", "made", "--backbone", "tiny", "--agree"]
     assert run([*wanted, "--real", "digits", "--sheet", "sheet.png"]) == 0

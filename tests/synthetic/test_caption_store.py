@@ -85,6 +85,15 @@ def test_other_settings_or_classes_are_refused_and_overwrite_removes_ours_alone(
     assert {p.name for p in tmp_path.iterdir()} == {"captions.json", "notes.txt"}
 
 
+def test_a_part_removes_nothing_of_the_others(tmp_path: Path) -> None:
+    other = CaptionFolder(tmp_path, ["x"], {}, shard=(2, 2))
+    other.keep([{"kind": "image", "key": "k", "text": "t", "finish": "stop"}])
+    with pytest.raises(UsageError, match="would remove what other parts made"):
+        CaptionFolder(tmp_path, ["x"], {}, shard=(1, 2), overwrite=True)
+    assert CaptionFolder(tmp_path, ["x"], {}, shard=(1, 2)).is_known("k")
+    assert not CaptionFolder(tmp_path / "new", ["x"], {}, shard=(1, 2), overwrite=True).is_known("k")
+
+
 def test_an_id_of_several_images_is_refused(tmp_path: Path) -> None:
     folder = CaptionFolder(tmp_path, ["x"], {})
     with pytest.raises(DataError, match="'a' is the id of several images"):

@@ -97,6 +97,14 @@ def test_another_run_is_refused_or_removed(tmp_path: Path) -> None:
     assert (tmp_path / "000-mine" / "keep.png").read_bytes() == b"mine"
 
 
+def test_a_part_removes_nothing_of_the_others(tmp_path: Path) -> None:
+    other = PictureFolder(tmp_path, about("a"), shard=(2, 2))
+    other.write("000-a/000000.png", WHO, picture(), seed=1, attempt=0, size=8)
+    with pytest.raises(UsageError, match="would remove what other parts made"):
+        PictureFolder(tmp_path, about("b"), shard=(1, 2), overwrite=True)
+    assert PictureFolder(tmp_path, about("a"), shard=(1, 2)).has("000-a/000000.png", WHO)
+
+
 def test_scores_are_kept_with_the_content_they_are_of(tmp_path: Path) -> None:
     folder = PictureFolder(tmp_path, about("a"))
     folder.write("000-a/000000.png", WHO, picture(), seed=1, attempt=0, size=8)

@@ -173,7 +173,8 @@ def caption(
         return show_json(summary) if as_json else say("\n".join(_dry(summary)))
     # Captions that Python made, or that were copied here, go on: the folder itself checks their settings.
     adopted = out is not None and (out / "captions.json").is_file() and not (out / CONFIG).is_file()
-    with maybe_run(out, resolved(ctx), overwrite=overwrite or adopted, free=_FREE) as run:
+    begun = shard if overwrite else "1/1"
+    with maybe_run(out, resolved(ctx), overwrite=overwrite or adopted, free=_FREE, shard=begun) as run:
 
         def tell(text: str) -> None:
             if run is None:

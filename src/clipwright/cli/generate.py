@@ -207,7 +207,7 @@ def generate(
         summary = dict(api.generate(names, out or Path(), **options).summary)
         sentence = summary.pop("sentence")
         return show_json(summary) if as_json else say(sentence)
-    with maybe_run(out, resolved(ctx), overwrite=overwrite, free=_FREE) as run:
+    with maybe_run(out, resolved(ctx), overwrite=overwrite, free=_FREE, shard=shard) as run:
 
         def tell(text: str) -> None:
             if run is None:

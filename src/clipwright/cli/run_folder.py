@@ -32,6 +32,7 @@ class RunFolder:
         overwrite: whether the traces of a run with another config may be replaced.
         free: options that may differ between a run and its continuation, because they don't change the result.
         products: files that the run ends with; `overwrite` removes those of the run before.
+        shard: ``I/N``; where N isn't 1, others may work in the folder, and `overwrite` is refused unless it is empty.
 
     Attributes:
         resumed: whether an earlier run with the same config was found.
@@ -49,12 +50,15 @@ class RunFolder:
         overwrite: bool = False,
         free: tuple[str, ...] = (),
         products: tuple[str, ...] = (),
+        shard: str = "1/1",
     ) -> None:
         self.folder = folder
         self.config = dict(config)
         self.resumed = False
         self.finished: dict[str, Any] | None = None
         self._start = time.monotonic()
+        if overwrite and not shard.strip().endswith("/1"):
+            self._spare_others()
         self._claim(overwrite, ("out", *free), products)
         self._handler = _Handler(self)
 
@@ -84,6 +88,14 @@ class RunFolder:
             self.folder.mkdir(parents=True, exist_ok=True)
         if before != self.config:  # a finished run may lie where nothing can be written
             write_bytes(self.folder / CONFIG, (json_text(self.config, indent=2) + "\n").encode())
+
+    def _spare_others(self) -> None:
+        """Refuse where one of several parts would remove what there is."""
+        if self.folder.is_dir() and any(self.folder.iterdir()) and not self._came_to_nothing():
+            raise UsageError(
+                f"--overwrite with --shard would remove what other parts made in {self.folder}: name another folder, "
+                "or delete that one before the parts start."
+            )
 
     def _came_to_nothing(self) -> bool:
         """Whether all that is here are the traces of a run that failed before it made anything, as after a typo."""

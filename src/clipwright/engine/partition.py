@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from clipwright.core.errors import UsageError
 
@@ -34,6 +35,19 @@ def check_shard(shard: Shard) -> Shard:
     if not 1 <= part <= parts:
         raise UsageError(f"there is no part {part} of {parts}: the first number of the shard I/N goes from 1 to N.")
     return shard
+
+
+def check_alone(root: Path, shard: Shard) -> None:
+    """Refuse to empty a folder in which other parts may have work.
+
+    Raises:
+        UsageError: there are several parts.
+    """
+    if shard[1] > 1:
+        raise UsageError(
+            f"--overwrite with --shard would remove what other parts made in {root}: name another folder, or delete "
+            "that one before the parts start."
+        )
 
 
 def part_of(keys: Sequence[str], shard: Shard) -> list[int]:

@@ -12,7 +12,7 @@ from clipwright.core.errors import DataError, UsageError
 from clipwright.core.hashing import digest_json
 from clipwright.core.journal import Journal
 from clipwright.data.names import quoted
-from clipwright.engine.partition import Shard
+from clipwright.engine.partition import Shard, check_alone
 from clipwright.synthetic.caption_groups import FILE as GROUPS
 from clipwright.synthetic.caption_groups import Group
 from clipwright.synthetic.captions import (
@@ -60,7 +60,8 @@ class CaptionFolder:
         overwrite: remove what another run wrote there.
 
     Raises:
-        UsageError: the folder holds captions by other settings or of other classes, and `overwrite` is false.
+        UsageError: the folder holds captions by other settings or of other classes, and `overwrite` is false; or one
+            of several parts would remove what there is.
     """
 
     def __init__(
@@ -76,6 +77,8 @@ class CaptionFolder:
         part, parts = shard
         self._journal = Journal(root / ("journal.jsonl" if parts == 1 else f"journal-{part}of{parts}.jsonl"))
         if overwrite:
+            if any(root.glob(JOURNALS)):
+                check_alone(root, shard)
             self._remove()
         elif is_captions(root):
             _same(read_about(root), class_names, settings, root)

@@ -34,7 +34,7 @@ from clipwright.data.generated import (
     table_bytes,
 )
 from clipwright.data.images import decode
-from clipwright.engine.partition import Shard
+from clipwright.engine.partition import Shard, check_alone
 
 _KEY = "clipwright"  # the text of a PNG file that says which image it is
 _SLUG = 40  # letters of a class name that a folder's name has
@@ -66,14 +66,16 @@ class PictureFolder:
         overwrite: remove what another run made there.
 
     Raises:
-        UsageError: the folder holds images of other classes or settings, and `overwrite` is false.
+        UsageError: the folder holds images of other classes or settings, and `overwrite` is false; or one of several
+            parts would remove what there is.
     """
 
     def __init__(self, root: Path, about: Generated, *, shard: Shard = (1, 1), overwrite: bool = False) -> None:
         self.root, self.about = root, about
         part, parts = shard
         self._journal = Journal(root / ("manifest.jsonl" if parts == 1 else f"manifest-{part}of{parts}.jsonl"))
-        if overwrite:
+        if overwrite and is_generated(root):
+            check_alone(root, shard)
             self._remove()
         elif is_generated(root):
             _same(read_generated(root), about, root)
@@ -87,8 +89,6 @@ class PictureFolder:
         return sorted(self._rows.values(), key=lambda row: (row["class_id"], row["index"]))
 
     def _remove(self) -> None:
-        if not is_generated(self.root):
-            return
         rows = read_manifest(self.root)
         for row in rows:
             (self.root / row["path"]).unlink(missing_ok=True)
