@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -286,9 +286,13 @@ def fit_run(
     views: int = 0,
     store: Path | None = None,
     workspace: Path | None = None,
+    ready: Callable[[], object] | None = None,
     quiet: bool = False,
 ) -> FitRun:
-    """Fit as `clipwright.fit` does, and return what a report needs besides; arguments as there."""
+    """Fit as `clipwright.fit` does, and return what a report needs besides; arguments as there.
+
+    `ready` is called when all features are there and the method is about to begin.
+    """
     if not isinstance(seed, int | np.integer):
         raise UsageError(f"seed must be a whole number; it is {seed!r}.")
     chosen, reason = _method(method, hyper_parameters or {})
@@ -303,6 +307,8 @@ def fit_run(
     task = prepared.task(parts.support, validation=parts.validation, unlabeled=parts.unlabeled, seed=seed)
     task = replace(prepared.granting(task, chosen), workspace=workspace, quiet=quiet)
     chosen.check(task)
+    if ready is not None:
+        ready()
     fitted = chosen.fit(task)
     held, calibration = out_of_fold_logits(chosen, real_only(task) if isinstance(chosen, Auto) else task, fitted=fitted)
     real = np.concatenate([parts.validation, parts.unlabeled])

@@ -19,6 +19,7 @@ from torch import distributed
 from clipwright.cli.app import run
 from clipwright.cli.processes import Ranks, several_processes, world_of
 from clipwright.core.errors import DataError, UsageError
+from clipwright.core.journal import Journal
 
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}
 
@@ -91,10 +92,10 @@ def command(data: Path, out: Path, *more: str) -> list[str]:
             "--device", "cpu", "--out", str(out), *asked, *more]  # fmt: skip
 
 
-def started(*arguments: str) -> subprocess.CompletedProcess[str]:
+def started(*arguments: str, home: Path | None = None) -> subprocess.CompletedProcess[str]:
     """The command line in two processes."""
     line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"} | ({} if home is None else {"CLIPWRIGHT_HOME": str(home)})
     line += ["-m", "clipwright.cli", *arguments]
     return subprocess.run(line, capture_output=True, text=True, env=environment, timeout=120, check=False)
 
@@ -103,9 +104,10 @@ def started(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_two_processes_fit_what_one_fits(
     digits_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(command(digits_folder, tmp_path / "one", "--json")) == 0
+    more = ("--views", "1", "--json")
+    assert run(command(digits_folder, tmp_path / "one", *more)) == 0
     alone = json.loads(capsys.readouterr().out)
-    done = started(*command(digits_folder, tmp_path / "two", "--json"))
+    done = started(*command(digits_folder, tmp_path / "two", *more), home=tmp_path / "home")
     assert done.returncode == 0, done.stderr
     together = json.loads(done.stdout)  # of the first process and no other
     assert together["evaluation"]["n"] == alone["evaluation"]["n"]
@@ -119,6 +121,9 @@ def test_two_processes_fit_what_one_fits(
     assert compared > 5
     log = (tmp_path / "two" / "log.txt").read_text()
     assert log.count("fit: started") == log.count("finished") == 1
+    journals = [Journal(path).rows() for path in (tmp_path / "home").rglob("*.jsonl")]
+    assert len(journals) == 2  # the clean views and the augmented ones
+    assert len({row["pid"] for rows in journals for row in rows if "pid" in row}) == 1
 
 
 @pytest.mark.slow

@@ -161,10 +161,7 @@ def fit(
                 return
             if not run.resumed:
                 shutil.rmtree(work, ignore_errors=True)
-            if ranks.several:
-                _extract_first(opened, backbone, device, store, quiet=quiet)
-                ranks.go()
-            done = api.fit_run(opened, **asked, quiet=quiet)
+            done = api.fit_run(opened, **asked, ready=ranks.go, quiet=quiet)  # the others find the features there
             for epoch, loss in enumerate(done.fitted.trace.losses, start=1):
                 run.metric("epoch", epoch=epoch, loss=loss)
             show_problems(done.prepared.problems, run, quiet=quiet)
@@ -176,13 +173,3 @@ def fit(
             shutil.rmtree(work, ignore_errors=True)
             run.finish(data=seen, summary=summary)
             show_fit(summary, out, as_json=as_json)
-
-
-def _extract_first(
-    opened: Dataset, backbone: str | None, device: str | None, store: Path | None, *, quiet: bool
-) -> None:
-    """Make the features before the other processes look for them."""
-    from clipwright import api
-
-    if opened.bundle is None and not (backbone or "").startswith("endpoint:"):
-        api.extract(opened, backbone=backbone, device=device, out=store, quiet=quiet)
