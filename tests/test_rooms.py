@@ -163,7 +163,6 @@ def modules_tested(folder: Path) -> set[str]:
 TESTED_WITHIN = {
     "assets/datasets/embedded.py": "assets/datasets/test_datasets.py",
     "assets/datasets/shapes.py": "assets/datasets/test_datasets.py",
-    "fitting.py": "test_api.py",
 }
 
 
