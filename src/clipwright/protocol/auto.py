@@ -341,8 +341,9 @@ def cheapest_within(scores: Mapping[str, Scored], tolerance: float) -> tuple[str
     for name, found in scores.items():
         gap = found.loss - blend.loss
         if name != BLEND and gap.mean() <= tolerance * _error(gap) and found.right >= blend.right:
+            errors = "standard error" if tolerance == 1 else "standard errors"
             return name, (
-                f"It is the cheapest within {tolerance:g} standard errors of the blend of all: {found.right} of {of} "
+                f"It is the cheapest within {tolerance:g} {errors} of the blend of all: {found.right} of {of} "
                 f"held-out labelled images right, log-loss {found.loss.mean():.3f} against {blend.loss.mean():.3f}."
             )
     return BLEND, (
