@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import clipwright.methods
-from clipwright.core.errors import ClipwrightError, NeedsError
+from clipwright.core.errors import ClipwrightError
 from clipwright.methods import CATALOGUE, get, make, names
 from clipwright.methods.conformance import CHECKS, run_check, seen
 from clipwright.methods.example import example
@@ -90,8 +90,3 @@ def test_messages_of_errors_are_one_sentence() -> None:
         "TaskRes needs labelled images (at least one per class) and text features of the class names (give class "
         "names and a backbone, or text_features in the bundle). With what is there, these would run: none."
     )
-
-
-def test_scores_without_labels_are_for_auto() -> None:
-    with pytest.raises(NeedsError, match="these would run: auto"):
-        make("ZeroShot").fit(example({Need.SCORES}).task)

@@ -130,8 +130,7 @@ class Method(ABC):
         from clipwright.methods import runnable
 
         lacks = " and ".join([*(SUPPLY[n] for n in needs), *(GRANT[a] for a in access)])
-        # scores without labels are an answer as they are, which auto gives and no method needs to
-        others = ", ".join(runnable(task)) or ("auto" if Need.SCORES in task.supplies() else "none")
+        others = ", ".join(runnable(task)) or "none"
         raise NeedsError(f"{self.title} needs {lacks}. With what is there, these would run: {others}.")
 
 
