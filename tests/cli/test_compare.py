@@ -125,11 +125,26 @@ def test_report_takes_several_runs(data: list[str], tmp_path: Path, capsys: pyte
     assert "holds no results" in capsys.readouterr().err
 
 
+def test_a_method_and_variants_of_it(data: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    words = ["compare", data[0], "--methods", "taskres, far = TaskRes", "--set", "far.alpha=1", "--shots", "1"]
+    assert run([*words, "--draws", "2", "--quiet", "--out", str(out)]) == 0
+    rows = Results.load(out).cells.to_pylist()
+    chosen = {row["method"]: json.loads(row["chosen"])["alpha"] for row in rows}
+    assert chosen == {"TaskRes": 0.5, "far": 1.0}
+    assert "far" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (["--shots", "1,x"], "must be numbers with commas"),
         (["--methods", "Nonsense"], "there is no method 'Nonsense'"),
+        (["--methods", "GDA,GDA"], "--methods names GDA twice"),
+        (["--methods", "GDA,gda"], "--methods names one method twice"),
+        (["--set", "alpha=1"], "--set alpha must begin with one of --methods (GDA) and a dot"),
+        (["--set", "TaskRes.alpha=1"], "--set TaskRes.alpha must begin with"),
+        (["--set", "GDA.depth=1"], "GDA has no hyper-parameter 'depth'"),
         (["--validation", "full"], "no validation split"),
         (["--protocol", "coop"], "no test split"),
         (["--backbone", "tiny"], "bring their own features"),

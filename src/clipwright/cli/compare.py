@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -22,9 +22,13 @@ from clipwright.cli.options import (
     Seed,
     Texts,
     resolved,
+    settings,
     source,
     verb_app,
 )
+
+if TYPE_CHECKING:
+    from clipwright.methods.base import Method
 
 app = verb_app()
 
@@ -56,6 +60,38 @@ def numbers(text: str, option: str) -> list[int]:
         raise UsageError(f"{option} {text!r} must be numbers with commas between them, such as 1,2,4,8,16.") from None
 
 
+def variants(text: str, set_: list[str] | None) -> dict[str, Method]:
+    """Configured methods by the name that results call them.
+
+    Args:
+        text: names with commas between them; ``LABEL=NAME`` gives one another name.
+        set_: ``NAME.KEY=VALUE`` or ``LABEL.KEY=VALUE``.
+
+    Raises:
+        UsageError: no such method or hyper-parameter, or a name that isn't there or is there twice.
+    """
+    from clipwright.core.errors import UsageError
+    from clipwright.protocol.auto import configured
+
+    asked: dict[str, str] = {}
+    for part in listed(text):
+        label, _, name = (word.strip() for word in part.partition("="))
+        if label in asked:
+            raise UsageError(f"--methods names {label} twice: call one of them otherwise, such as other={label}.")
+        asked[label] = name or label
+    given: dict[str, dict[str, Any]] = {label: {} for label in asked}
+    for key, value in settings(set_).items():
+        label, dot, field = key.partition(".")
+        if not dot or label not in given:
+            raise UsageError(f"--set {key} must begin with one of --methods ({', '.join(asked)}) and a dot.")
+        given[label][field] = value
+    made = [(label, name, configured(name, **given[label])) for label, name in asked.items()]
+    found = {method.title if label == name else label: method for label, name, method in made}
+    if len(found) < len(made):
+        raise UsageError("--methods names one method twice: call one of them otherwise, such as other=TaskRes.")
+    return found
+
+
 @app.command()
 def compare(
     ctx: typer.Context,
@@ -68,8 +104,15 @@ def compare(
     *,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="Folder to write; a run goes on in it.")],
     methods: Annotated[
-        str, typer.Option("--methods", metavar="A,B", help="'clipwright methods' lists them; auto is one.")
+        str,
+        typer.Option(
+            "--methods", metavar="A,B", help="'clipwright methods' lists them; auto is one. LABEL=A names a variant."
+        ),
     ] = "ZeroShot,TaskRes,GDA,auto",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="A.KEY=VALUE", help="Hyper-parameter of a method or variant; may be repeated."),
+    ] = None,
     backbone: Annotated[
         str | None, typer.Option("--backbone", metavar="A,B", help="Models, such as openclip:ViT-B-16@openai or tiny.")
     ] = None,
@@ -121,6 +164,7 @@ def compare(
     \b
     Examples:
       clipwright compare digits --backbone tiny --methods ZeroShot,TaskRes,auto --shots 1,4,16 --out run
+      clipwright compare a.npz --methods TaskRes,far=TaskRes --set far.alpha=1 --out run
       clipwright compare a.npz b.npz --methods TaskRes,GDA,TipAdapter --validation few-shot --out run
       clipwright compare benchmark:dtd benchmark:eurosat --root data/ --protocol coop --out run
       clipwright compare digits --backbone tiny --generated posters/ --methods ZeroShot,TipAdapter --shots 0 --out run
@@ -133,7 +177,7 @@ def compare(
     with RunFolder(out, resolved(ctx), overwrite=overwrite, free=("device", "store"), products=PRODUCTS) as run:
         done = compare_run(
             data,
-            listed(methods),
+            variants(methods, set_),
             shots=numbers(shots, "--shots"),
             draws=draws,
             backbone=listed(backbone) if backbone else None,
