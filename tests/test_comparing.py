@@ -11,7 +11,7 @@ import pytest
 
 import clipwright as cw
 from clipwright.comparing import compare_run, reopened
-from clipwright.core.errors import UsageError
+from clipwright.core.errors import DataError, UsageError
 
 pytestmark = pytest.mark.filterwarnings("ignore:the embedded model")
 
@@ -81,6 +81,11 @@ def test_what_contradicts_itself_is_refused(bundles: list[Path], tmp_path: Path)
     (tmp_path / "other").mkdir()
     with pytest.raises(UsageError, match="two data sets are called one"):
         run([bundles[0], bundle(tmp_path / "other" / "one.npz", 3)])
+    np.savez(
+        tmp_path / "single.npz", image_features=np.ones((4, 8)), labels=np.zeros(4, int), class_names=np.array(["a"])
+    )
+    with pytest.raises(DataError, match="single has a single class"):
+        run([bundles[0], tmp_path / "single.npz"])
     with pytest.raises(UsageError, match="named twice"):
         run(["digits"], backbone=["tiny", "tiny"])
     with pytest.raises(UsageError, match="must be a list"):

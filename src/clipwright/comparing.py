@@ -14,7 +14,7 @@ import numpy as np
 from clipwright.backbones import DEFAULT
 from clipwright.core.errors import ClipwrightError, UsageError
 from clipwright.data.dataset import Dataset
-from clipwright.fitting import Classes, Source, check_use, open_data, prepared_data
+from clipwright.fitting import Classes, Source, check_classes, check_use, open_data, prepared_data
 from clipwright.methods.base import Method
 from clipwright.protocol.auto import configured
 from clipwright.protocol.plan import Protocol, Validation, make_plan
@@ -121,6 +121,8 @@ def _opened(data: Sources, classes: Classes | None, root: Path | None, generated
     if not sources:
         raise UsageError("there is nothing to compare on: name at least one data set.")
     opened = [open_data(source, classes, root=root, generated=generated) for source in sources]
+    for dataset in opened:
+        check_classes(dataset)
     names = [dataset.name for dataset in opened]
     for name in names:
         if names.count(name) > 1:

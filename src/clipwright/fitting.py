@@ -334,10 +334,19 @@ def second_of(prepared: Prepared, fitted: Fitted) -> dict[str, Any] | None:
     return prepared.second.describe()
 
 
-def _check(dataset: Dataset, shots: int | None) -> None:
-    """Refuse what can't be fitted before any image is looked at."""
+def check_classes(dataset: Dataset) -> None:
+    """Refuse a single class.
+
+    Raises:
+        DataError: there is one.
+    """
     if len(dataset.class_names) < 2:
         raise DataError(f"{dataset.name} has a single class, so there is nothing to tell apart: add another class.")
+
+
+def _check(dataset: Dataset, shots: int | None) -> None:
+    """Refuse what can't be fitted before any image is looked at."""
+    check_classes(dataset)
     labels = dataset.labels[dataset.is_training]
     if shots is not None and bool((labels >= 0).any()):
         data_room.check_shots(labels, dataset.class_names, shots)

@@ -153,6 +153,7 @@ def test_classes_rename_and_labels_can_be_dropped(arrays: Arrays, tmp_path: Path
         ({"image_features": np.array(["x"] * N)}, "'image_features' must be numbers"),
         ({"image_features": np.zeros((0, D)), "labels": np.zeros(0, int)}, "no rows of image features|entries"),
         ({"image_features": np.full((N, D), np.nan)}, "NaN or infinity in 7 of 7 rows"),
+        ({"image_features": np.zeros((N, D))}, "are all zeros in 7 of 7 rows"),
         ({"labels": np.zeros(3, int)}, "there are 3 labels but 7 rows"),
         ({"labels": np.zeros(N)}, "'labels' must be a list of whole numbers"),
         ({"labels": np.full(N, 3)}, "labels run from 3 to 3 but there are 3 class names"),

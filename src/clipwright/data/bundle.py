@@ -225,6 +225,7 @@ def _features(arrays: Arrays, labels: np.ndarray) -> Features:
     if not n:
         raise DataError("there are no rows of image features: put some in.")
     norms = x.float().norm(dim=1)
+    _some_direction(norms, "image features")
     unit = bool(_scalar(arrays, "unit", bool(((norms - 1).abs() < _UNIT_TOLERANCE).all())))
     ids = _strings(arrays, "ids", n) or tuple(f"{i:0{len(str(n - 1))}d}" for i in range(n))
     if len(set(ids)) < n:
@@ -245,7 +246,19 @@ def _text(arrays: Arrays, class_names: tuple[str, ...], dim: int) -> TextFeature
         )
     if values.shape[-1] != dim:
         raise DataError(f"text features have {values.shape[-1]} dimensions but image features have {dim}.")
-    return TextFeatures(torch.from_numpy(values))
+    text = TextFeatures(torch.from_numpy(values))
+    _some_direction(text.x.float().norm(dim=1), "text features")
+    return text
+
+
+def _some_direction(norms: torch.Tensor, what: str) -> None:
+    """Refuse rows of zeros, which point nowhere."""
+    if bool((norms == 0).any()):
+        rows = (norms == 0).nonzero()[:, 0]
+        raise DataError(
+            f"{what} are all zeros in {len(rows)} of {len(norms)} rows (first: row {int(rows[0])}); remove those rows "
+            "or extract them again."
+        )
 
 
 def _projection(arrays: Arrays, features: Features) -> np.ndarray | None:

@@ -74,7 +74,7 @@ class DrawOrder:
         images = "image" if have == 1 else "images"
         return (
             f"class {name} has {have} labelled {images} to draw from but {wanted} were asked for: add images, ask for "
-            "fewer shots, or let small classes give all they have (short='all')."
+            "fewer shots, or let small classes give all they have (--short all, in Python short='all')."
         )
 
 
