@@ -15,6 +15,8 @@ from clipwright import api
 from clipwright.assets import datasets as embedded
 from clipwright.core.errors import DataError, NeedsError, UsageError
 from clipwright.data.dataset import Dataset
+from clipwright.evaluating import scored_part
+from clipwright.features import FeatureStore, default_folder, is_complete
 from clipwright.heads.base import Head
 from clipwright.protocol.prepare import prepare
 
@@ -102,6 +104,33 @@ def test_shapes_to_another_domain_with_classes_dropped_and_permuted(domain: str)
     shares /= shares.sum(1, keepdims=True)
     shares -= shares.mean(1, keepdims=True) * odds.double().numpy()[chosen]
     assert cw.evaluate(rival, target, quiet=True).top1 == (shares.argmax(1) == target.labels).mean()
+
+
+@pytest.mark.filterwarnings("ignore:the embedded model")
+def test_what_is_not_scored_is_not_looked_at(tmp_path: Path) -> None:
+    classifier = cw.fit(some("shapes", "test", 2), backbone="tiny", method="ZeroShot", quiet=True)
+    whole = cw.open_data("shapes")
+    data = whole.take(np.concatenate([whole.rows("train")[:40], whole.rows("test")[:50]]))
+    part, split = scored_part(data)
+    assert (len(part), split) == (50, "test")
+    kept = [default_folder(each, classifier.backbone_ref()) for each in (data, part)]
+    for wrong, said in (
+        (
+            dataclasses.replace(data, class_names=tuple(f"c{i}" for i in range(len(data.class_names)))),
+            "not know the class",
+        ),
+        (data.without_labels(), "no labelled images to score"),
+    ):
+        with pytest.raises(DataError, match=said):
+            cw.evaluate(classifier, wrong, quiet=True)
+    assert [is_complete(folder) for folder in kept] == [False, False]
+    alone = cw.evaluate(classifier, data, quiet=True)
+    assert [is_complete(folder) for folder in kept] == [False, True]
+    beside = cw.evaluate(classifier, data, store=tmp_path / "store", quiet=True)  # a store is of all the images
+    assert FeatureStore.open(tmp_path / "store").meta.rows == 90
+    assert (alone.top1, alone.n, alone.split) == (beside.top1, beside.n, beside.split) == (alone.top1, 50, "test")
+    cw.extract(data, backbone="tiny", quiet=True)
+    assert cw.evaluate(classifier, data, quiet=True).top1 == alone.top1
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from clipwright.comparing import SHOTS, Methods, Sources, compare_run, reopened
 from clipwright.core.errors import UsageError
 from clipwright.data.dataset import Dataset
 from clipwright.engine import parse_shard
-from clipwright.evaluating import base_to_new, evaluate, is_base
+from clipwright.evaluating import base_to_new, evaluate, is_base, scored_part
 from clipwright.features import extract as extract_features
 from clipwright.fitting import Classes, FitRun, Source, fit_run, open_data, prepared_data
 from clipwright.merging import averages_statistics, merge
@@ -168,7 +168,7 @@ def merge_curve(
 
     def measure(merged: Classifier, dataset: Dataset) -> Evaluation:
         with TemporaryDirectory() as folder:  # features of a merge are of no use to others
-            return evaluate(merged, dataset, device=device, store=Path(folder) / "store", quiet=quiet)
+            return evaluate(merged, scored_part(dataset)[0], device=device, store=Path(folder) / "store", quiet=quiet)
 
     return _merge_curve(base, tuned, alphas, [open_data(one) for one in several], measure, statistics=statistics)
 

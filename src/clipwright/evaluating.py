@@ -12,6 +12,7 @@ import torch
 from clipwright.classifier import Classifier
 from clipwright.core.errors import DataError
 from clipwright.data.dataset import Dataset, Subset
+from clipwright.features import default_folder, is_complete
 from clipwright.fitted import Fitted
 from clipwright.fitting import Classes, Ints, Source, open_data
 from clipwright.protocol.evaluation import BaseToNew, Evaluation, evaluate_logits
@@ -60,17 +61,22 @@ def evaluate(
         BackboneError: images for a classifier that takes ready-made features.
     """
     dataset = open_data(data, classes, classes_subset=classes_subset)
-    unseen = classes_subset == "new" and class_index is None and knows_none(classifier, dataset.class_names)
-    if unseen:
-        extending_method(classifier)  # refuses before any image is looked at
-    prepared = _features_for(classifier, dataset, texts=unseen, device=device, store=store, quiet=quiet)
     names = dataset.class_names
+    unseen = classes_subset == "new" and class_index is None and knows_none(classifier, names)
+    if unseen:
+        extending_method(classifier)  # what can't be scored is refused before any image is looked at
+    else:
+        numbers = None if class_index is None else read_class_index(class_index)
+        columns = map_classes(names, classifier.class_names, numbers)
+    part, split = scored_part(dataset)
+    if not _is_kept(dataset, classifier, store, device):
+        dataset = part
+    prepared = _features_for(classifier, dataset, texts=unseen, device=device, store=store, quiet=quiet)
     if unseen:
         fitted = extended(classifier, names, prepared.text, prepared.logit_scale)
     else:
-        numbers = None if class_index is None else read_class_index(class_index)
-        fitted = _restricted(classifier, map_classes(names, classifier.class_names, numbers))
-    rows, split = _scored(prepared.dataset)
+        fitted = _restricted(classifier, columns)
+    rows = np.arange(len(prepared.dataset)) if dataset is part else _scored(prepared.dataset)[0]
     return _evaluation(classifier, fitted, prepared, rows, split)
 
 
@@ -112,6 +118,26 @@ def is_base(classifier: Classifier, dataset: Dataset) -> bool:
     """Whether the classes of a classifier are the base half of those of the data, and no more."""
     half = (len(dataset.class_names) + 1) // 2
     return 0 < half < len(dataset.class_names) and classifier.class_names == dataset.class_names[:half]
+
+
+def scored_part(dataset: Dataset) -> tuple[Dataset, str]:
+    """The images that `evaluate` scores, and of which split they are: ``test``, ``val`` or ``all``.
+
+    Raises:
+        DataError: none is labelled.
+    """
+    rows, split = _scored(dataset)
+    if not len(rows):
+        raise DataError("there are no labelled images to score: give labelled data.")
+    return dataset.take(rows), split
+
+
+def _is_kept(dataset: Dataset, classifier: Classifier, store: Path | None, device: str | None) -> bool:
+    """Whether features of all the data are at hand, or to be kept where the user says; else the scored ones will do."""
+    if dataset.bundle is not None or store is not None:
+        return True
+    ref = classifier.backbone_ref(device)
+    return not classifier.asks and is_complete(default_folder(dataset, ref))
 
 
 def _features_for(

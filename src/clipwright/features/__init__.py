@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clipwright.features.extraction import default_folder as default_folder
     from clipwright.features.extraction import extract as extract
+    from clipwright.features.extraction import is_complete as is_complete
     from clipwright.features.merging import merge as merge
     from clipwright.features.meta import StoreMeta as StoreMeta
     from clipwright.features.store import FeatureStore as FeatureStore
@@ -18,10 +19,11 @@ _HOME = {
     "StoreMeta": "meta",
     "default_folder": "extraction",
     "extract": "extraction",
+    "is_complete": "extraction",
     "merge": "merging",
 }
 
-__all__ = ["FeatureStore", "StoreMeta", "default_folder", "extract", "merge"]
+__all__ = ["FeatureStore", "StoreMeta", "default_folder", "extract", "is_complete", "merge"]
 
 
 def __getattr__(name: str) -> Any:

@@ -85,12 +85,13 @@ def extract(
     def fill(wanted: Wanted, path: Path) -> FeatureStore:
         return _fill(wanted, path, options, rows_per_shard)
 
-    if folder is None and shard == (1, 1) and not _is_complete(path):
+    if folder is None and shard == (1, 1) and not is_complete(path):
         reuse(wanted, path, fill)
     return _finish(fill(wanted, path), dataset)
 
 
-def _is_complete(path: Path) -> bool:
+def is_complete(path: Path) -> bool:
+    """Whether a folder holds a store that lacks nothing."""
     return (path / META_FILE).exists() and FeatureStore.open(path).complete
 
 
