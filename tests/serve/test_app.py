@@ -228,7 +228,11 @@ def test_another_name_for_this_machine_is_refused(http: httpx.Client) -> None:
 
 
 def test_the_pages_that_explain_the_routes(http: httpx.Client) -> None:
-    assert http.get("/docs").status_code == 200
+    page = http.get("/docs")
+    assert page.status_code == 200
+    assert page.headers["content-type"].startswith("text/html")
+    assert page.headers["content-security-policy"].startswith("default-src 'none'")
+    assert http.get("/redoc").status_code == 404
     described = http.get("/openapi.json").json()
     assert set(described["paths"]) == {"/info", *(route.path for route in ROUTES)}
     schema = described["paths"]["/scores"]["post"]["requestBody"]["content"][JSON]["schema"]

@@ -14,6 +14,7 @@ from clipwright import __version__
 from clipwright.backbones.agreement import MODEL_HEADER
 from clipwright.core.errors import BackboneError, ClipwrightError, NeedsError
 from clipwright.core.payload import JSON, NPZ, PayloadError, pack, unpack
+from clipwright.serve.explained import POLICY, explain
 from clipwright.serve.fields import Fields
 from clipwright.serve.refused import Refused, bad
 from clipwright.serve.routes import ROUTES, SCHEMAS, Route
@@ -42,7 +43,7 @@ def make_app(served: Served, *, token: str | None = None, hosts: frozenset[str] 
     from fastapi import FastAPI, Request, Response
     from starlette.exceptions import HTTPException
 
-    app = FastAPI(title="clipwright", version=__version__, description=_ABOUT)
+    app = FastAPI(title="clipwright", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None)
     worker = ThreadPoolExecutor(1, thread_name_prefix="model")  # torch works for one request at a time
 
     def answer(values: Mapping[str, Any], accept: str) -> Response:
@@ -75,6 +76,7 @@ def make_app(served: Served, *, token: str | None = None, hosts: frozenset[str] 
         headers = {"www-authenticate": "Bearer"} if known.status == 401 else {}
         return Response(pack(known.body(), JSON), known.status, headers=headers, media_type=JSON)
 
+    _add_docs(app, token=token is not None)
     app.add_api_route("/info", info, methods=["GET"], summary="What is served, and what may be asked.")
     for route in ROUTES:
         extra = {"requestBody": request_body(route)}
@@ -91,6 +93,17 @@ def make_app(served: Served, *, token: str | None = None, hosts: frozenset[str] 
     for kind_of_error in (ClipwrightError, HTTPException, Exception):
         app.add_exception_handler(kind_of_error, refused)
     return app
+
+
+def _add_docs(app: "FastAPI", *, token: bool) -> None:
+    """Explain the routes to people, at ``/docs``."""
+    from fastapi import Request, Response
+
+    async def docs(request: Request) -> Response:
+        page = explain(_ABOUT.replace("`", ""), address=str(request.base_url).rstrip("/"), token=token)
+        return Response(page, media_type="text/html", headers={"content-security-policy": POLICY})
+
+    app.add_api_route("/docs", docs, methods=["GET"], include_in_schema=False)
 
 
 def prepare(served: Served, route: Route, body: bytes, kind: str) -> Callable[[], Mapping[str, Any]]:

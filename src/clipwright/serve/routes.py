@@ -109,26 +109,44 @@ def _embed_words(served: Served, fields: Fields) -> Work:
 
 _SCORED = ("handles", "names", "templates", "contexts")
 ROUTES = (
-    Route("/images", "Send images once; any access.", ("pixels", "images"), (), "handles: b texts", _images),
-    Route("/scores", "Class scores: scores.", _SCORED, ("handles", "names"), "scores: (P, n, C)", _scores),
-    Route("/labels", "The best class: labels.", _SCORED, ("handles", "names"), "labels: (P, n)", _labels),
+    Route("/images", "Send images once; any access will do.", ("pixels", "images"), (), "handles: b texts", _images),
+    Route(
+        "/scores", "Class scores; needs access to scores.", _SCORED, ("handles", "names"), "scores: (P, n, C)", _scores
+    ),
+    Route(
+        "/labels", "The best class; needs access to labels.", _SCORED, ("handles", "names"), "labels: (P, n)", _labels
+    ),
     Route(
         "/embed/images",
-        "Image features: features.",
+        "Image features; needs access to features.",
         ("handles", "pixels", "images"),
         (),
         "features: (n, D)",
         _embed_images,
     ),
-    Route("/embed/texts", "Text features: features.", ("texts",), ("texts",), "features: (T, D)", _embed_texts),
+    Route(
+        "/embed/texts",
+        "Text features; needs access to features.",
+        ("texts",),
+        ("texts",),
+        "features: (T, D)",
+        _embed_texts,
+    ),
     Route(
         "/embed/prompts",
-        "Text features under soft prompts: soft_prompt and features.",
+        "Text features under soft prompts; needs access to soft_prompt and features.",
         ("names", "contexts"),
         ("names", "contexts"),
         "features: (P, C, D)",
         _embed_prompts,
     ),
-    Route("/embed/words", "Token embeddings: soft_prompt.", ("words",), ("words",), "context: (m, d)", _embed_words),
+    Route(
+        "/embed/words",
+        "Token embeddings; needs access to soft_prompt.",
+        ("words",),
+        ("words",),
+        "context: (m, d)",
+        _embed_words,
+    ),
 )
 """All POST routes."""
