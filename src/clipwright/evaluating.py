@@ -133,11 +133,13 @@ def scored_part(dataset: Dataset) -> tuple[Dataset, str]:
 
 
 def _is_kept(dataset: Dataset, classifier: Classifier, store: Path | None, device: str | None) -> bool:
-    """Whether features of all the data are at hand, or to be kept where the user says; else the scored ones will do."""
-    if dataset.bundle is not None or store is not None:
+    """Whether features of all the data are at hand, or to be kept where the user says; else the scored ones will do.
+
+    An endpoint that keeps its features is sent the images in the same lots as by a fit, which it has answered already.
+    """
+    if dataset.bundle is not None or store is not None or classifier.asks:
         return True
-    ref = classifier.backbone_ref(device)
-    return not classifier.asks and is_complete(default_folder(dataset, ref))
+    return is_complete(default_folder(dataset, classifier.backbone_ref(device)))
 
 
 def _features_for(
